@@ -1,0 +1,1 @@
+"""The read side: reports, and the jobs that check and correct."""

@@ -1,0 +1,1 @@
+"""Everything that runs it: the command line, settings and the embedded stack."""

@@ -1,0 +1,1 @@
+"""What a service imports: the emitter and what feeds it."""

@@ -1,0 +1,1 @@
+"""What travels and what it means: pure declarations, no input or output."""

@@ -1,0 +1,1 @@
+"""What carries the topics to where people read them."""

@@ -1,0 +1,1 @@
+"""The stream worker: from usage events to exact, priced, counted rows."""
