@@ -1,0 +1,80 @@
+"""Plans: what a workspace may spend, and what happens then.
+
+A plan holds a monthly credit, thresholds on it, limits, and whether spend beyond the credit is
+overage. A workspace without a plan of its own has `DEFAULT_PLAN`. Plans travel in `control.plans`
+as numbered versions; a change is in force from its `effective_from_ms` or from the first batch
+that saw it, whichever is later, and every priced row names the version that it was judged by.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from annotated_types import Ge, Le, MaxLen
+from pydantic import Field
+
+from spendstream.schemas.fields import EpochMs, Model, Name
+from spendstream.schemas.money import PICO_PER_USD
+
+Measure = Literal["requests", "tokens", "charge"]
+Window = Literal["minute", "month"]
+"""`minute` slides: the 60 whole seconds that end with now. `month` is a calendar month in UTC."""
+Action = Literal["block", "warn"]
+Severity = Literal["info", "warning", "danger", "exceeded"]
+
+Amount = Annotated[int, Ge(0), Le(10**21)]
+"""Requests or tokens as they are; charge in pico-USD (10²¹ is a billion USD)."""
+
+
+class Threshold(Model):
+    """Crossed when used ≥ percent of the amount."""
+
+    percent: Annotated[int, Ge(1), Le(1000)]
+    severity: Severity
+
+
+class Limit(Model):
+    """So much of a measure per window; more than that is a violation."""
+
+    name: Name = Field(description="unique in its plan; part of the alert's identity")
+    measure: Measure
+    window: Window
+    amount: Amount
+    action: Action = "warn"
+
+
+DEFAULT_THRESHOLDS: Final = (
+    Threshold(percent=75, severity="warning"),
+    Threshold(percent=80, severity="warning"),
+    Threshold(percent=90, severity="danger"),
+    Threshold(percent=95, severity="danger"),
+    Threshold(percent=100, severity="exceeded"),
+)
+
+
+class Plan(Model):
+    """Amounts of money in pico-USD. Every default of the product stands here."""
+
+    credit_pico: Amount = Field(10 * PICO_PER_USD, description="included credit a calendar month")
+    thresholds: Annotated[tuple[Threshold, ...], MaxLen(20)] = DEFAULT_THRESHOLDS
+    limits: Annotated[tuple[Limit, ...], MaxLen(50)] = ()
+    overage: bool = Field(False, description="bill what goes beyond the credit")
+    exhausted_action: Action = Field("warn", description="without overage, when the credit is gone")
+
+
+DEFAULT_PLAN: Final = Plan()
+
+
+class PlanVersion(Model):
+    """A record of `control.plans`; key = workspace id, empty for the default plan.
+
+    `version` counts the records of the topic from 1: it is the edit's identity and what a later
+    edit must name to be accepted.
+    """
+
+    version: Annotated[int, Ge(1)]
+    workspace_id: Name | None = Field(description="null: the plan of all workspaces without one")
+    plan: Plan
+    effective_from_ms: EpochMs
+    written_at_ms: EpochMs
+    author: Name
