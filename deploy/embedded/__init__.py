@@ -1,0 +1,1 @@
+"""The stack that needs no Docker: a Kafka broker and a ClickHouse engine from Python packages."""
