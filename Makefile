@@ -5,6 +5,7 @@ PYTEST_WORKERS ?= 2
 DEMO_ARGS ?=
 BENCH_ARGS ?=
 BIN := .venv/bin
+LOCKED := .venv/.locked
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
@@ -13,9 +14,8 @@ STAMP := .venv/.installed
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z.]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# pyproject.toml is listed because the console script and the parts are read from it on install
 .venv: $(STAMP)  ## the virtual environment, from the locked requirements
-$(STAMP): requirements.lock pyproject.toml
+$(LOCKED): requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \
 	  echo "spendstream needs Python 3.11, 3.12 or 3.13; '$(PYTHON)' is $$($(PYTHON) -V 2>&1)." \
 	       "Name another: make PYTHON=python3.12 ..." >&2; exit 1; }
@@ -25,9 +25,13 @@ $(STAMP): requirements.lock pyproject.toml
 	@begun=$$(date +%s); set -e; \
 	$(PYTHON) -m venv --clear .venv; \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock; \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .; \
 	touch $@; \
 	echo "installed .venv in $$(( $$(date +%s) - begun )) s"
+
+# apart from the lock, because the parts and the console script are read from pyproject.toml
+$(STAMP): $(LOCKED) pyproject.toml
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
 
 demo: $(STAMP)  ## start the embedded stack, replay generated calls, show and prove the figures
 	$(BIN)/spendstream demo $(DEMO_ARGS)
