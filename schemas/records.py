@@ -20,7 +20,7 @@ from spendstream.schemas.reasons import Reason
 
 Integer = Annotated[int, Ge(0)]
 Money = Annotated[str, Field(pattern=r"^-?[0-9]{1,38}$")]
-LeafName = Literal["input", "cache_read", "cache_write", "output"]
+LeafName = Literal["input", "cache_read", "cache_write", "output", "requests"]
 CostQuality = Literal["measured", "estimated", "conflicting", "unpriced"]
 AlertKind = Literal["limit_violation", "credit_threshold", "overage_started"]
 
@@ -29,8 +29,8 @@ class Leaf(Model):
     """A disjoint part of the usage with its own price; the quantities never overlap."""
 
     leaf: LeafName
-    quantity: Count = Field(description="tokens")
-    price_atto: Money = Field(description="atto-USD a token")
+    quantity: Count = Field(description="tokens; 1 for `requests`")
+    price_atto: Money = Field(description="atto-USD a token or request")
     cost_pico: Money = Field(description="quantity × price, rounded half-even once")
 
 
