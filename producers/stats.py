@@ -1,0 +1,111 @@
+"""What became of the events: counters, and the log that says so without flooding.
+
+Nothing is dropped in silence, and nothing is logged from inside `emit()`: a handler may block, so
+the counters are reported by the emitter's own thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+LOG_EVERY_S: Final = 10.0
+
+log: Final = logging.getLogger("spendstream.producers")
+
+
+class Drop(StrEnum):
+    """Why an event was not delivered."""
+
+    INVALID = "invalid"  # arguments that are not an event, an id or a time
+    QUEUE_FULL = "queue_full"  # the broker is slower or gone, and the bounded queue is full
+    EXPIRED = "expired"  # in the queue longer than message.timeout.ms
+    FAILED = "failed"  # refused by the broker, or Kafka's client cannot go on
+    ABANDONED = "abandoned"  # still in the queue when the time to flush at exit was over
+    CLOSED = "closed"  # emitted after close()
+
+
+_PLAIN: Final = {
+    Drop.INVALID: "not a valid event",
+    Drop.QUEUE_FULL: "the queue was full (is the broker reachable?)",
+    Drop.EXPIRED: "not delivered in time (is the broker reachable?)",
+    Drop.FAILED: "refused by the broker",
+    Drop.ABANDONED: "still undelivered at exit",
+    Drop.CLOSED: "emitted after close()",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class EmitterStats:
+    """Events since the emitter (or its process, after a fork) began.
+
+    Every event for which `emit()` was called while enabled is in exactly one of `queued`,
+    `delivered` and `dropped`. `retried` counts requests that Kafka's client sent again; it is read
+    from librdkafka's statistics, so it can be five seconds old.
+    """
+
+    queued: int
+    delivered: int
+    retried: int
+    dropped: dict[Drop, int]
+
+    @property
+    def lost(self) -> int:
+        """All drops."""
+        return sum(self.dropped.values())
+
+
+class Counters:
+    """Thread-safe counts of one emitter in one process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._delivered = 0
+        self._dropped: dict[Drop, int] = {}
+        self._reported: dict[Drop, int] = {}
+        self._details: dict[str, str] = {}
+        self._logged_details: set[str] = set()
+        self._next_log = 0.0
+        self.retried = 0
+
+    def delivered(self) -> None:
+        with self._lock:
+            self._delivered += 1
+
+    def dropped(self, why: Drop, kind: str = "", detail: str = "") -> None:
+        """Count a drop. The first `detail` of each `kind` is logged word for word."""
+        with self._lock:
+            self._dropped[why] = self._dropped.get(why, 0) + 1
+            # bounded, because a kind may come from a foreign exception's name
+            if kind and kind not in self._details and len(self._details) < 100:
+                self._details[kind] = detail
+
+    def snapshot(self, queued: int) -> EmitterStats:
+        with self._lock:
+            return EmitterStats(queued, self._delivered, self.retried, dict(self._dropped))
+
+    def report(self, *, at_once: bool = False) -> None:
+        """Log what was dropped since the last report, at most every LOG_EVERY_S seconds."""
+        now = time.monotonic()
+        with self._lock:
+            if now < self._next_log and not at_once:
+                return
+            fresh = {
+                why: count - self._reported.get(why, 0)
+                for why, count in self._dropped.items()
+                if count > self._reported.get(why, 0)
+            }
+            if not fresh:
+                return
+            self._next_log = now + LOG_EVERY_S
+            self._reported = dict(self._dropped)
+            details = {k: v for k, v in self._details.items() if k not in self._logged_details}
+            self._logged_details.update(details)
+        for why, count in fresh.items():
+            log.warning("%d usage events dropped: %s", count, _PLAIN[why])
+        for kind, detail in details.items():
+            log.warning("first of its kind (%s): %s", kind, detail)
