@@ -14,6 +14,7 @@ AI for the names.
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Annotated, Final, Literal, Self
 
 from annotated_types import MaxLen
@@ -151,17 +152,17 @@ def check_metadata(value: dict[str, JsonValue]) -> None:
     """Bounds of `metadata`: bytes of its compact JSON, depth, no control characters in keys."""
     size = len(to_json(value))
     if size > MAX_METADATA_BYTES:
-        raise InvalidEvent(Reason.TOO_LONG, f"metadata: {size} bytes > {MAX_METADATA_BYTES}")
+        raise InvalidEvent(Reason.TOO_LONG, f"{size} bytes > {MAX_METADATA_BYTES}")
     pending: list[tuple[JsonValue, int]] = [(value, 1)]
     while pending:
         node, depth = pending.pop()
         if depth > MAX_METADATA_DEPTH:
-            raise InvalidEvent(
-                Reason.TOO_DEEP, f"metadata: nested more than {MAX_METADATA_DEPTH} deep"
-            )
+            raise InvalidEvent(Reason.TOO_DEEP, f"nested more than {MAX_METADATA_DEPTH} deep")
         if isinstance(node, dict):
             for key in node:
                 no_control_characters(key)
             pending.extend((child, depth + 1) for child in node.values())
         elif isinstance(node, list):
             pending.extend((child, depth + 1) for child in node)
+        elif isinstance(node, float) and not isfinite(node):
+            raise InvalidEvent(Reason.OUT_OF_RANGE, "a number beyond a double's range")

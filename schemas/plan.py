@@ -8,10 +8,10 @@ that saw it, whichever is later, and every priced row names the version that it 
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
 from annotated_types import Ge, Le, MaxLen
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from spendstream.schemas.fields import EpochMs, Model, Name
 from spendstream.schemas.money import PICO_PER_USD
@@ -52,6 +52,9 @@ DEFAULT_THRESHOLDS: Final = (
 )
 
 
+RESERVED_NAMES: Final = ("credit", "overage")
+
+
 class Plan(Model):
     """Amounts of money in pico-USD. Every default of the product stands here."""
 
@@ -60,6 +63,16 @@ class Plan(Model):
     limits: Annotated[tuple[Limit, ...], MaxLen(50)] = ()
     overage: bool = Field(False, description="bill what goes beyond the credit")
     exhausted_action: Action = Field("warn", description="without overage, when the credit is gone")
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        names = [limit.name for limit in self.limits]
+        for name in names:
+            if name in RESERVED_NAMES:
+                raise ValueError(f"limits: the name {name!r} is taken by alerts on the credit")
+            if names.count(name) > 1:
+                raise ValueError(f"limits: two of them are named {name!r}")
+        return self
 
 
 DEFAULT_PLAN: Final = Plan()

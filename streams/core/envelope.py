@@ -1,0 +1,166 @@
+"""CloudEvents attributes of a record: binary mode from its headers, structured mode from its value.
+
+Source: CloudEvents 1.0, Kafka protocol binding. Attributes we do not use are allowed and ignored,
+as the specification demands of extensions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, NamedTuple, NoReturn
+
+import msgspec
+
+from spendstream.schemas.event import (
+    CONTENT_TYPE,
+    EVENT_TYPE,
+    MAX_ID,
+    SPEC_VERSION,
+    STRUCTURED_CONTENT_TYPE,
+)
+from spendstream.schemas.parse import check_json
+from spendstream.schemas.period import to_ms
+from spendstream.schemas.reasons import InvalidEvent, Reason
+
+Headers = Sequence[tuple[str, bytes | None]]
+
+
+class Envelope(NamedTuple):
+    """`time_ms`: the end of the call, milliseconds since 1970; `data`: JSON of the event."""
+
+    event_id: str
+    source: str
+    time_ms: int
+    data: bytes
+
+
+_RFC3339: Final = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
+)
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+
+# Events of one second share their first 19 characters, so most time stamps are a look-up
+_seconds: dict[bytes, int] = {}
+_MAX_SECONDS: Final = 100_000
+
+
+def envelope(headers: Headers, value: bytes) -> Envelope:
+    """Attributes and data of a record.
+
+    Raises:
+        InvalidEvent: an attribute is missing, malformed, or not ours.
+    """
+    attributes = dict(headers)
+    content_type = attributes.get("content-type")
+    if content_type is not None and content_type != b"application/json":
+        media_type = content_type.decode("latin-1").split(";")[0].strip().lower()
+        if media_type == STRUCTURED_CONTENT_TYPE:
+            return _structured(value)
+        if media_type != CONTENT_TYPE:
+            raise InvalidEvent(
+                Reason.UNSUPPORTED_CONTENT_TYPE, f"content-type: {media_type!r:.100} is not JSON"
+            )
+    if attributes.get("ce_specversion") != b"1.0" or attributes.get("ce_type") != _TYPE:
+        _check_kind(_text(attributes, "ce_specversion"), _text(attributes, "ce_type"))
+    time = attributes.get("ce_time")
+    return Envelope(
+        _identifier("ce_id", _text(attributes, "ce_id")),
+        _identifier("ce_source", _text(attributes, "ce_source")),
+        rfc3339_ms(time) if time is not None else _missing("ce_time"),
+        value,
+    )
+
+
+_TYPE: Final = EVENT_TYPE.encode()
+
+
+def rfc3339_ms(text: bytes) -> int:
+    """Milliseconds since 1970 of an RFC 3339 time stamp, rounded down. Raises InvalidEvent."""
+    if len(text) == 24 and text.endswith(b"Z") and text[19:20] == b".":
+        base = _seconds.get(text[:19])
+        if base is not None and text[20:23].isdigit():
+            return base + int(text[20:23])
+    try:
+        written = text.decode("ascii")
+        if not _RFC3339.fullmatch(written):
+            raise ValueError("RFC 3339 with an offset is expected")
+        fraction = re.search(r"\.(\d+)", written)
+        whole = written.replace(fraction.group(), "") if fraction else written
+        base = to_ms(datetime.fromisoformat(whole.upper()))
+    except (ValueError, OverflowError) as error:
+        raise InvalidEvent(Reason.INVALID_TIME, f"ce_time: {text[:40]!r}: {error}") from None
+    if base < 0:
+        raise InvalidEvent(Reason.INVALID_TIME, f"ce_time: {written} is before 1970")
+    if written.endswith("Z"):
+        if len(_seconds) >= _MAX_SECONDS:
+            _seconds.clear()
+        _seconds[text[:19]] = base
+    return base + (int(fraction.group(1)[:3].ljust(3, "0")) if fraction else 0)
+
+
+class _StructuredEvent(msgspec.Struct, gc=False):
+    """The attributes that we use of a structured event; extensions are ignored."""
+
+    data: msgspec.Raw = msgspec.Raw(b"")
+
+
+_structured_decoder = msgspec.json.Decoder(_StructuredEvent)
+
+
+def _structured(value: bytes) -> Envelope:
+    attributes = check_json(value)
+    for name in ("specversion", "type", "id", "source", "time"):
+        if name not in attributes:
+            _missing(name)
+        if not isinstance(attributes[name], str):
+            raise InvalidEvent(Reason.INVALID_HEADER, f"{name}: a string is expected")
+    _check_kind(attributes["specversion"], attributes["type"])
+    if attributes.get("datacontenttype", CONTENT_TYPE) != CONTENT_TYPE:
+        raise InvalidEvent(Reason.UNSUPPORTED_CONTENT_TYPE, f"datacontenttype: not {CONTENT_TYPE}")
+    if not isinstance(attributes.get("data"), dict):
+        raise InvalidEvent(Reason.MISSING_FIELD, "data: a JSON object is expected")
+    try:
+        data = bytes(_structured_decoder.decode(value).data)
+        source = attributes["source"].encode().decode()
+    except (msgspec.MsgspecError, UnicodeError) as error:
+        raise InvalidEvent(Reason.INVALID_JSON, str(error)) from None
+    return Envelope(
+        _identifier("id", attributes["id"]),
+        _identifier("source", source),
+        rfc3339_ms(attributes["time"].encode("ascii", "replace")),
+        data,
+    )
+
+
+def _check_kind(specversion: str, event_type: str) -> None:
+    if specversion != SPEC_VERSION:
+        raise InvalidEvent(
+            Reason.UNSUPPORTED_TYPE, f"specversion: {specversion!r:.40} is not {SPEC_VERSION}"
+        )
+    if event_type != EVENT_TYPE:
+        raise InvalidEvent(Reason.UNSUPPORTED_TYPE, f"type: {event_type!r:.80} is not {EVENT_TYPE}")
+
+
+def _text(attributes: dict[str, bytes | None], name: str) -> str:
+    value = attributes.get(name)
+    try:
+        return value.decode() if value is not None else _missing(name)
+    except UnicodeDecodeError:
+        raise InvalidEvent(Reason.INVALID_HEADER, f"{name}: not UTF-8") from None
+
+
+def _identifier(name: str, value: str) -> str:
+    if not value or len(value) > MAX_ID:
+        raise InvalidEvent(
+            Reason.INVALID_HEADER,
+            f"{name}: 1 to {MAX_ID} characters are expected, got {len(value)}",
+        )
+    if not value.isprintable() and _CONTROL.search(value):
+        raise InvalidEvent(Reason.CONTROL_CHARACTER, f"{name}: holds a control character")
+    return value
+
+
+def _missing(name: str) -> NoReturn:
+    raise InvalidEvent(Reason.MISSING_HEADER, f"{name} is required")

@@ -1,0 +1,81 @@
+"""The rows of `usage.priced` are a journal: the same core brings a state forward from them.
+
+A rebuild, a drift check or a re-rating reads rows instead of events. Pricing and deduplication
+are done in them; what remains is counting.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from spendstream.schemas.period import month_named
+from spendstream.schemas.topics import USAGE_PRICED
+from spendstream.streams.core.counting import Counted, count
+from spendstream.streams.core.ids import digest
+from spendstream.streams.core.outputs import Batch
+from spendstream.streams.core.plans import NEVER, PlanInForce, PlanTable
+from spendstream.streams.core.schedule import advance
+from spendstream.streams.core.state import PartitionState, Workspace
+
+
+class JournalGap(ValueError):
+    """A row does not follow the last one: rows are missing, and no exact state can be made."""
+
+
+class JournalRow(NamedTuple):
+    """What counting needs of a priced row; amounts in pico-USD, times in milliseconds."""
+
+    seq: int
+    topic: str
+    arrival_ms: int
+    counted_ms: int
+    event_id: str
+    workspace_id: str
+    input_tokens: int
+    output_tokens: int
+    cost: int | None
+    charge: int | None
+    blocked: bool
+    billing_period: str
+    plan_version: int
+
+
+def apply_row(state: PartitionState, batch: Batch, row: JournalRow, plans: PlanTable) -> None:
+    """Count a row that is already priced, as the worker counted it. Rows come in `seq` order.
+
+    Raises:
+        JournalGap: `row.seq` is not the next one.
+    """
+    checkpoint = state.checkpoint
+    expected = checkpoint.seq[USAGE_PRICED] + 1
+    if row.seq != expected:
+        raise JournalGap(
+            f"partition {checkpoint.partition}: row {expected} is expected, got {row.seq}"
+        )
+    if row.arrival_ms > checkpoint.time_ms:
+        advance(state, batch, plans, row.arrival_ms)
+    checkpoint.seq[USAGE_PRICED] = row.seq
+    outcomes = checkpoint.outcomes[row.topic]
+    outcomes["read"] += 1
+    outcomes["priced"] += 1
+    id_digest = digest(row.workspace_id, row.event_id)
+    if id_digest not in state.ids.seen:
+        state.ids.add(id_digest, checkpoint.time_ms)
+        batch.digests.append(id_digest)
+    ws = state.workspaces.get(row.workspace_id)
+    if ws is None:
+        ws = state.workspaces[row.workspace_id] = Workspace(row.workspace_id)
+    if ws.force.version != row.plan_version:
+        ws.force = PlanInForce(plans.numbered(row.plan_version), row.plan_version, NEVER)
+        for month in ws.months.values():
+            month.next_alarm = 0
+    counted = Counted(
+        row.event_id,
+        row.counted_ms,
+        row.input_tokens,
+        row.output_tokens,
+        row.cost,
+        row.charge,
+        row.blocked,
+    )
+    count(state, batch, ws, counted, month_named(row.billing_period))

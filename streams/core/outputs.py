@@ -1,0 +1,74 @@
+"""What a batch writes: rows by topic, in order, numbered by `seq` as they are made."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from spendstream.schemas.records import (
+    Alert,
+    DeadLetter,
+    ForwardedEvent,
+    Header,
+    LateUsage,
+    Leaf,
+    Overage,
+    PricedUsage,
+)
+from spendstream.schemas.state import Heartbeat, LimitState, WorkspaceState
+from spendstream.schemas.topics import SEQUENCED
+from spendstream.streams.core.state import Workspace
+from spendstream.streams.core.structs import struct_of
+
+_EVENT: Final = frozenset({"event"})
+PricedStruct: Final[Any] = struct_of(PricedUsage, raw=_EVENT)
+LateStruct: Final[Any] = struct_of(LateUsage, raw=_EVENT)
+LeafStruct: Final[Any] = struct_of(Leaf)
+AlertStruct: Final[Any] = struct_of(Alert)
+OverageStruct: Final[Any] = struct_of(Overage)
+DeadStruct: Final[Any] = struct_of(DeadLetter)
+HeaderStruct: Final[Any] = struct_of(Header)
+ForwardedStruct: Final[Any] = struct_of(ForwardedEvent)
+StateStruct: Final[Any] = struct_of(WorkspaceState)
+LimitStateStruct: Final[Any] = struct_of(LimitState)
+HeartbeatStruct: Final[Any] = struct_of(Heartbeat)
+
+encode: Final = msgspec.json.Encoder().encode
+
+Row = tuple[bytes | None, bytes]
+"""Key and value of a Kafka record."""
+
+
+class Batch:
+    """Outputs of a transaction in the making, and what it has touched.
+
+    Attributes:
+        rows: the sequenced topics' records, in the order of their `seq`.
+        forwarded: records of `workspace.commands` for other partitions: (partition, key, value).
+        digests: ids counted in this batch.
+        changed: workspaces whose state must be saved.
+        due_runs: how many workspaces `advance` has served; bounded per batch.
+    """
+
+    __slots__ = ("changed", "digests", "due_runs", "forwarded", "rows")
+
+    def __init__(self) -> None:
+        self.rows: dict[str, list[Row]] = {topic: [] for topic in SEQUENCED}
+        self.forwarded: list[tuple[int, bytes, bytes]] = []
+        self.digests: list[bytes] = []
+        self.changed: dict[str, Workspace] = {}
+        self.due_runs = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.changed or self.forwarded or any(self.rows.values()))
+
+
+def base64_or_none(data: bytes | None) -> str | None:
+    return None if data is None else b64encode(data).decode()
+
+
+def headers_base64(headers: Sequence[tuple[str, bytes | None]]) -> tuple[Any, ...]:
+    return tuple(HeaderStruct(name=name, value_base64=base64_or_none(v)) for name, v in headers)

@@ -1,0 +1,53 @@
+"""What one event cost: its usage, split into leaves and priced from the book."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from spendstream.schemas.prices import PriceBook, price
+from spendstream.streams.core.outputs import LeafStruct
+
+
+class PricedEvent(NamedTuple):
+    """`cost` in pico-USD is the sum of the leaves' costs; None: unpriced, which is not free."""
+
+    leaves: tuple[Any, ...]
+    cost: int | None
+    rule: str | None
+
+
+UNPRICED = PricedEvent((), None, None)
+NEVER_SENT = PricedEvent((), 0, None)
+"""A blocked call has not reached its provider, so it cost nothing."""
+
+
+def price_event(book: PriceBook, event: Any, time_ms: int) -> PricedEvent:
+    """Price an event at its own time. No usage, an unknown model, a missing price: unpriced."""
+    usage = event.usage
+    if usage is None:
+        return NEVER_SENT if event.status == "blocked" else UNPRICED
+    prices = book.resolve(event.provider, event.response_model or event.request_model, time_ms)
+    if prices is None:
+        return UNPRICED
+    priced = price(
+        prices,
+        usage.input_tokens,
+        usage.cache_read_input_tokens,
+        usage.cache_write_input_tokens,
+        usage.output_tokens,
+    )
+    if priced is None:
+        return UNPRICED
+    cost = 0
+    leaves = []
+    for name, quantity, price_atto, leaf_cost in priced:
+        cost += leaf_cost
+        leaves.append(
+            LeafStruct(
+                leaf=name,
+                quantity=quantity,
+                price_atto=str(price_atto),
+                cost_pico=str(leaf_cost),
+            )
+        )
+    return PricedEvent(tuple(leaves), cost, prices.rule)

@@ -1,0 +1,286 @@
+"""A batch through the core: records in, rows and changed state out. No Kafka, no clock, no I/O.
+
+`process` takes one input's records in offset order and may be called several times for a batch;
+`finish` closes it. The state is changed in place: whoever cannot commit the batch drops the state
+and recovers it.
+
+Every record of an input ends as exactly one of priced, duplicate, late, dead, forwarded; the
+counts are in the checkpoint.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections.abc import Sequence
+from typing import Final, NamedTuple, Protocol
+
+import msgspec
+
+from spendstream.schemas.event import FUTURE_LIMIT_MS, OLD_LIMIT_MS
+from spendstream.schemas.partition import partition_of
+from spendstream.schemas.period import billing_period, from_ms, month_of
+from spendstream.schemas.prices import PriceBook
+from spendstream.schemas.reasons import InvalidEvent, Reason
+from spendstream.schemas.topics import (
+    ID_HORIZON_MS,
+    USAGE_DEAD,
+    USAGE_EVENTS,
+    USAGE_LATE,
+    USAGE_PRICED,
+    WORKSPACE_COMMANDS,
+)
+from spendstream.streams.core.counting import Counted, count
+from spendstream.streams.core.decode import decode_event
+from spendstream.streams.core.envelope import Headers, envelope
+from spendstream.streams.core.ids import digest
+from spendstream.streams.core.outputs import (
+    Batch,
+    DeadStruct,
+    ForwardedStruct,
+    LateStruct,
+    PricedStruct,
+    base64_or_none,
+    encode,
+    headers_base64,
+)
+from spendstream.streams.core.plans import PlanTable
+from spendstream.streams.core.pricing import price_event
+from spendstream.streams.core.schedule import advance, refresh_plan
+from spendstream.streams.core.state import PartitionState, Workspace
+
+
+class InputRecord(Protocol):
+    """What the core reads of a Kafka record (aiokafka's has this shape). `timestamp` in ms."""
+
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+
+class Origin(NamedTuple):
+    """Where an event first came in, which for a forwarded one is another partition."""
+
+    topic: str
+    partition: int
+    offset: int
+    arrival_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+
+def process(
+    state: PartitionState,
+    batch: Batch,
+    topic: str,
+    records: Sequence[InputRecord],
+    book: PriceBook,
+    plans: PlanTable,
+) -> None:
+    """Take the next records of an input, in offset order."""
+    checkpoint = state.checkpoint
+    position = checkpoint.inputs[topic]
+    outcomes = checkpoint.outcomes[topic]
+    partition = checkpoint.partition
+    due = state.due
+    for record in records:
+        arrival = record.timestamp
+        if arrival > checkpoint.time_ms:
+            if (due and due[0][0] <= arrival) or state.plan_revision != plans.revision:
+                advance(state, batch, plans, arrival)
+            checkpoint.time_ms = arrival
+        if topic == USAGE_EVENTS:
+            origin = Origin(
+                topic, partition, record.offset, arrival, record.key, record.value, record.headers
+            )
+            outcome = _take(state, batch, origin, record, topic, book, plans)
+        else:
+            outcome = _command(state, batch, record, book, plans)
+        outcomes["read"] += 1
+        outcomes[outcome] += 1
+        position.upto = record.offset + 1
+    state.ids.forget(checkpoint.time_ms)
+
+
+def _take(
+    state: PartitionState,
+    batch: Batch,
+    origin: Origin,
+    record: InputRecord,
+    topic: str,
+    book: PriceBook,
+    plans: PlanTable,
+) -> str:
+    """One event to its outcome."""
+    try:
+        if origin.value is None:
+            raise InvalidEvent(Reason.TOMBSTONE, "the record has no value")
+        event_id, source, time_ms, data = envelope(origin.headers, origin.value)
+        event, data = decode_event(data)
+        workspace_id = event.workspace_id
+        ws = state.workspaces.get(workspace_id)
+        age = origin.arrival_ms - time_ms
+        if age > OLD_LIMIT_MS:
+            raise InvalidEvent(
+                Reason.TOO_OLD,
+                f"ce_time: {from_ms(time_ms).isoformat()} is more than"
+                f" {OLD_LIMIT_MS // 86_400_000} days before its arrival",
+            )
+        if -age > FUTURE_LIMIT_MS:
+            raise InvalidEvent(
+                Reason.IN_THE_FUTURE,
+                f"ce_time: {from_ms(time_ms).isoformat()} is over an hour ahead of its arrival",
+            )
+    except InvalidEvent as invalid:
+        return _bury(state, batch, origin, invalid)
+    checkpoint = state.checkpoint
+    if ws is None and topic == USAGE_EVENTS:
+        home = partition_of(workspace_id, state.partitions)
+        if home != checkpoint.partition:
+            return _forward(batch, origin, home, workspace_id)
+    if age > ID_HORIZON_MS:
+        checkpoint.seq[USAGE_LATE] += 1
+        late = LateStruct(
+            seq=checkpoint.seq[USAGE_LATE],
+            partition=checkpoint.partition,
+            topic=origin.topic,
+            offset=origin.offset,
+            arrival_ms=origin.arrival_ms,
+            time_ms=time_ms,
+            event_id=event_id,
+            source=source,
+            priced_seq=checkpoint.seq[USAGE_PRICED],
+            event=msgspec.Raw(data),
+        )
+        batch.rows[USAGE_LATE].append((workspace_id.encode(), encode(late)))
+        return "late"
+    id_digest = digest(workspace_id, event_id)
+    if id_digest in state.ids.seen:
+        return "duplicate"
+    state.ids.add(id_digest, checkpoint.time_ms)
+    batch.digests.append(id_digest)
+
+    usage = event.usage
+    leaves, cost, rule = price_event(book, event, time_ms)
+    charge = cost
+
+    counted_ms = min(time_ms, origin.arrival_ms)
+    if ws is None:
+        ws = state.workspaces[workspace_id] = Workspace(workspace_id)
+    if ws.plan_revision != plans.revision or checkpoint.time_ms >= ws.force.until_ms:
+        refresh_plan(state, ws, plans)
+    billing = billing_period(counted_ms, checkpoint.time_ms)
+    own = month_of(counted_ms)
+    checkpoint.seq[USAGE_PRICED] += 1
+    row = PricedStruct(
+        seq=checkpoint.seq[USAGE_PRICED],
+        partition=checkpoint.partition,
+        topic=topic,
+        offset=record.offset,
+        arrival_ms=origin.arrival_ms,
+        time_ms=time_ms,
+        counted_ms=counted_ms,
+        event_id=event_id,
+        source=source,
+        event=msgspec.Raw(data),
+        leaves=leaves,
+        cost_pico=None if cost is None else str(cost),
+        charge_pico=None if charge is None else str(charge),
+        cost_quality="unpriced" if cost is None else event.usage_quality,
+        price_rule=rule,
+        price_version=book.version,
+        plan_version=ws.force.version,
+        billing_period=billing.name,
+        origin_period=None if billing is own else own.name,
+    )
+    batch.rows[USAGE_PRICED].append((ws.key, encode(row)))
+    count(
+        state,
+        batch,
+        ws,
+        Counted(
+            event_id,
+            counted_ms,
+            usage.input_tokens if usage is not None else 0,
+            usage.output_tokens if usage is not None else 0,
+            cost,
+            charge,
+            event.status == "blocked",
+        ),
+        billing,
+    )
+    return "priced"
+
+
+def _command(
+    state: PartitionState, batch: Batch, record: InputRecord, book: PriceBook, plans: PlanTable
+) -> str:
+    """A record of `workspace.commands`: for now a forwarded event."""
+    own = Origin(
+        WORKSPACE_COMMANDS,
+        state.checkpoint.partition,
+        record.offset,
+        record.timestamp,
+        record.key,
+        record.value,
+        record.headers,
+    )
+    try:
+        command = _decode_forwarded(record.value or b"")
+        origin = Origin(
+            command.topic,
+            command.partition,
+            command.offset,
+            command.arrival_ms,
+            _from_base64(command.key_base64),
+            _from_base64(command.value_base64),
+            tuple((h.name, _from_base64(h.value_base64)) for h in command.headers),
+        )
+    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as error:
+        return _bury(state, batch, own, InvalidEvent(Reason.INVALID_COMMAND, str(error)))
+    return _take(state, batch, origin, record, WORKSPACE_COMMANDS, book, plans)
+
+
+_decode_forwarded: Final = msgspec.json.Decoder(ForwardedStruct).decode
+
+
+def _from_base64(text: str | None) -> bytes | None:
+    return None if text is None else b64decode(text, validate=True)
+
+
+def _forward(batch: Batch, origin: Origin, home: int, workspace_id: str) -> str:
+    """Send an event to the partition that holds its workspace, with its origin and bytes."""
+    command = ForwardedStruct(
+        kind="forwarded",
+        topic=origin.topic,
+        partition=origin.partition,
+        offset=origin.offset,
+        arrival_ms=origin.arrival_ms,
+        key_base64=base64_or_none(origin.key),
+        value_base64=base64_or_none(origin.value),
+        headers=headers_base64(origin.headers),
+    )
+    batch.forwarded.append((home, workspace_id.encode(), encode(command)))
+    return "forwarded"
+
+
+def _bury(state: PartitionState, batch: Batch, origin: Origin, invalid: InvalidEvent) -> str:
+    """Dead-letter a record, verbatim, with the reason."""
+    checkpoint = state.checkpoint
+    checkpoint.seq[USAGE_DEAD] += 1
+    letter = DeadStruct(
+        seq=checkpoint.seq[USAGE_DEAD],
+        partition=checkpoint.partition,
+        topic=origin.topic,
+        offset=origin.offset,
+        arrival_ms=origin.arrival_ms,
+        reason=invalid.reason,
+        detail=invalid.detail,
+        key_base64=base64_or_none(origin.key),
+        value_base64=base64_or_none(origin.value),
+        headers=headers_base64(origin.headers),
+    )
+    batch.rows[USAGE_DEAD].append((origin.key, encode(letter)))
+    return "dead"

@@ -1,0 +1,113 @@
+"""Time passes without events: what is next due for a workspace, and doing it.
+
+A heap holds one standing appointment a workspace; an entry that no longer matches it is stale.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+from typing import Final
+
+from spendstream.schemas.period import month_named, month_of
+from spendstream.streams.core.credit import OVERAGE_WAIT_MS, cumulative_of, flush
+from spendstream.streams.core.limits import minute_used_up
+from spendstream.streams.core.outputs import Batch
+from spendstream.streams.core.plans import NEVER, PlanTable
+from spendstream.streams.core.state import PartitionState, Workspace
+
+PUBLISH_EVERY_MS: Final = 1_000
+MAX_DUE_RUNS: Final = 10_000
+KEEP_MONTHS_MS: Final = 70 * 86_400_000
+"""A month is forgotten this long after its close; an event may be 35 days late."""
+
+
+def advance(state: PartitionState, batch: Batch, plans: PlanTable, until_ms: int) -> None:
+    """Let partition time go on to `until_ms`, running what falls due on the way, in order.
+
+    At most MAX_DUE_RUNS workspaces a batch: the end of a month concerns all of them at once.
+    """
+    if state.plan_revision != plans.revision:
+        _wake_for_plans(state, plans)
+    checkpoint = state.checkpoint
+    heap = state.due
+    while heap and heap[0][0] <= until_ms and batch.due_runs < MAX_DUE_RUNS:
+        due_ms, workspace_id = heappop(heap)
+        ws = state.workspaces[workspace_id]
+        if due_ms != ws.due_ms:
+            continue  # an earlier appointment has taken this one's place
+        checkpoint.time_ms = max(checkpoint.time_ms, due_ms)
+        batch.due_runs += 1
+        ws.due_ms = NEVER
+        if ws.plan_revision != plans.revision or checkpoint.time_ms >= ws.force.until_ms:
+            refresh_plan(state, ws, plans)
+        _run_due(state, batch, ws)
+        schedule(state, ws)
+    checkpoint.time_ms = max(checkpoint.time_ms, until_ms)
+
+
+def refresh_plan(state: PartitionState, ws: Workspace, plans: PlanTable) -> None:
+    """Take the plan in force now; what hangs on it is looked at again."""
+    now = state.checkpoint.time_ms
+    ws.force = plans.in_force(ws.id, now)
+    ws.plan_revision = plans.revision
+    for month in ws.months.values():
+        month.next_alarm = 0
+        if (
+            not month.final
+            and month.overage_since_ms is None
+            and cumulative_of(ws, month) != month.overage_emitted
+        ):
+            month.overage_since_ms = now
+    schedule(state, ws)
+
+
+def schedule(state: PartitionState, ws: Workspace) -> None:
+    """Put the workspace's next appointment on the heap, unless an earlier one stands."""
+    due = next_due(state, ws)
+    if due < ws.due_ms:
+        ws.due_ms = due
+        heappush(state.due, (due, ws.id))
+
+
+def next_due(state: PartitionState, ws: Workspace) -> int:
+    """When something happens to the workspace by itself, in milliseconds; always after now."""
+    now = state.checkpoint.time_ms
+    due = min(month_of(now).end_ms, ws.force.until_ms)
+    for name, month in ws.months.items():
+        if not month.final:
+            due = min(due, max(month_named(name).closes_ms, now + 1))
+            if month.overage_since_ms is not None:
+                due = min(due, max(month.overage_since_ms + OVERAGE_WAIT_MS, now + 1))
+    if ws.unpublished:
+        due = min(due, max(ws.published_ms + PUBLISH_EVERY_MS, now + 1))
+    if minute_used_up(ws):
+        due = min(due, (now // 1_000 + 1) * 1_000)
+    return due
+
+
+def _wake_for_plans(state: PartitionState, plans: PlanTable) -> None:
+    touched = plans.touched_since(state.plan_revision)
+    state.plan_revision = plans.revision
+    ids = state.workspaces if None in touched else touched
+    now = state.checkpoint.time_ms
+    for workspace_id in ids:
+        ws = state.workspaces.get(workspace_id or "")
+        if ws is not None and ws.due_ms > now:
+            ws.due_ms = now
+            heappush(state.due, (now, ws.id))
+
+
+def _run_due(state: PartitionState, batch: Batch, ws: Workspace) -> None:
+    now = state.checkpoint.time_ms
+    batch.changed[ws.id] = ws
+    ws.slide(now // 1_000)
+    for name in list(ws.months):
+        month = ws.months[name]
+        closes_ms = month_named(name).closes_ms
+        if now >= closes_ms and not month.final:
+            flush(state, batch, ws, name, month, final=True)
+            month.final = True
+        elif month.overage_since_ms is not None and now >= month.overage_since_ms + OVERAGE_WAIT_MS:
+            flush(state, batch, ws, name, month, final=False)
+        if now >= closes_ms + KEEP_MONTHS_MS:
+            del ws.months[name]

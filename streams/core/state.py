@@ -1,0 +1,201 @@
+"""A partition's state: plain objects, saved one record a workspace, restored without Faust.
+
+Amounts are pico-USD, times milliseconds since 1970. What is saved is a msgspec Struct; what is
+derived (window sums, the plan in force, when something is next due) is computed again on load.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from spendstream.schemas.plan import DEFAULT_PLAN
+from spendstream.schemas.topics import INPUTS, SEQUENCED
+from spendstream.streams.core.ids import IdIndex
+from spendstream.streams.core.plans import NEVER, PlanInForce
+
+WINDOW_SECONDS: Final = 60
+SCOPE_WORKSPACE: Final = "workspace"
+CHECKPOINT_KEY: Final = b'["","checkpoint"]'
+OUTCOMES: Final = ("priced", "duplicate", "late", "dead", "forwarded")
+
+
+class Counters(msgspec.Struct, gc=False):
+    """Sums over counted events; `cost` and `charge` leave unpriced events out."""
+
+    requests: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: int = 0
+    charge: int = 0
+    unpriced: int = 0
+
+
+class Month(msgspec.Struct, gc=False):
+    """A calendar month: what was counted in it, and what was booked to it as a billing period.
+
+    `next_alarm`: the booked amount below which no threshold can be crossed.
+    """
+
+    counted: Counters
+    booked: int = 0
+    crossed: list[int] = msgspec.field(default_factory=list)
+    next_alarm: int = 0
+    overage_started: bool = False
+    overage_emitted: int = 0
+    overage_revision: int = 0
+    overage_since_ms: int | None = None
+    final: bool = False
+
+
+class Episode(msgspec.Struct, gc=False):
+    """A stretch of violation of one limit: when it opened, and when it was last above."""
+
+    opened: str
+    over_ms: int
+
+
+class Saved(msgspec.Struct, gc=False):
+    """The part of a workspace's state that is written to `workspace.checkpoint`."""
+
+    total: Counters
+    months: dict[str, Month]
+    minute: dict[int, list[int]]
+    episodes: dict[str, Episode]
+
+
+class StateRecord(msgspec.Struct, gc=False):
+    """Value of a state record; `upto` tags it with its batch (next offset of each input)."""
+
+    upto: tuple[int, int]
+    workspace_id: str
+    state: Saved
+
+
+class Workspace:
+    """A workspace's state, live.
+
+    `minute` maps whole seconds to [requests, tokens, charge], and holds the last 60 only.
+    """
+
+    __slots__ = (
+        "decision",
+        "due_ms",
+        "episodes",
+        "force",
+        "id",
+        "key",
+        "minute",
+        "minute_second",
+        "months",
+        "plan_revision",
+        "published_ms",
+        "sums",
+        "total",
+        "unpublished",
+    )
+
+    def __init__(self, workspace_id: str, saved: Saved | None = None) -> None:
+        saved = saved or Saved(Counters(), {}, {}, {})
+        self.id = workspace_id
+        self.key = workspace_id.encode()
+        self.total = saved.total
+        self.months = saved.months
+        self.minute = saved.minute
+        self.episodes = saved.episodes
+        self.sums: list[int] = [
+            sum(column) for column in zip(*saved.minute.values(), strict=True)
+        ] or [
+            0,
+            0,
+            0,
+        ]
+        self.minute_second = 0
+        self.force = PlanInForce(DEFAULT_PLAN, 0, NEVER)
+        self.plan_revision = -1
+        self.decision = ""
+        self.due_ms = NEVER
+        self.published_ms = 0
+        self.unpublished = False
+
+    def saved(self) -> Saved:
+        return Saved(self.total, self.months, self.minute, self.episodes)
+
+    def month(self, name: str) -> Month:
+        month = self.months.get(name)
+        if month is None:
+            month = self.months[name] = Month(Counters())
+        return month
+
+    def slide(self, second: int) -> None:
+        """Let the sliding minute end with `second`: older seconds leave the sums."""
+        if second <= self.minute_second:
+            return
+        self.minute_second = second
+        oldest = second - WINDOW_SECONDS
+        for gone in [s for s in self.minute if s <= oldest]:
+            requests, tokens, charge = self.minute.pop(gone)
+            sums = self.sums
+            sums[0] -= requests
+            sums[1] -= tokens
+            sums[2] -= charge
+
+
+class InputPosition(msgspec.Struct):
+    """Next offset to read of an input, and the id of the topic that the offset belongs to."""
+
+    epoch: str = ""
+    upto: int = 0
+
+
+class Checkpoint(msgspec.Struct):
+    """The last record of every batch: the partition is exactly here."""
+
+    partition: int
+    batch: int = 0
+    time_ms: int = 0
+    inputs: dict[str, InputPosition] = msgspec.field(
+        default_factory=lambda: {topic: InputPosition() for topic in INPUTS}
+    )
+    seq: dict[str, int] = msgspec.field(default_factory=lambda: dict.fromkeys(SEQUENCED, 0))
+    ids_epoch: str = ""
+    ids_from: int = 0
+    outcomes: dict[str, dict[str, int]] = msgspec.field(
+        default_factory=lambda: {topic: dict.fromkeys(("read", *OUTCOMES), 0) for topic in INPUTS}
+    )
+    control: dict[str, InputPosition] = msgspec.field(default_factory=dict)
+
+    @property
+    def upto(self) -> tuple[int, int]:
+        """Next offsets of the two inputs: the tag of the batch's other records."""
+        return self.inputs[INPUTS[0]].upto, self.inputs[INPUTS[1]].upto
+
+
+class PartitionState:
+    """Everything a partition knows. `due` is a heap of (milliseconds, workspace id)."""
+
+    __slots__ = ("checkpoint", "due", "ids", "partitions", "plan_revision", "workspaces")
+
+    def __init__(self, partition: int, partitions: int) -> None:
+        self.partitions = partitions
+        self.checkpoint = Checkpoint(partition)
+        self.workspaces: dict[str, Workspace] = {}
+        self.ids = IdIndex()
+        self.due: list[tuple[int, str]] = []
+        self.plan_revision = 0
+
+    @property
+    def time_ms(self) -> int:
+        """Partition time: the highest arrival processed; it never goes back."""
+        return self.checkpoint.time_ms
+
+
+def state_key(workspace_id: str, scope: str = SCOPE_WORKSPACE) -> bytes:
+    """Key of a state record in `workspace.checkpoint`."""
+    return msgspec.json.encode((workspace_id, scope))
+
+
+encode_json: Final = msgspec.json.Encoder().encode
+decode_state_record: Final = msgspec.json.Decoder(StateRecord).decode
+decode_checkpoint: Final = msgspec.json.Decoder(Checkpoint).decode
