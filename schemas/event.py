@@ -149,14 +149,15 @@ def check_consistent(
 
 
 def check_metadata(value: dict[str, JsonValue]) -> None:
-    """Bounds of `metadata`: bytes of its compact JSON, depth, no control characters in keys."""
+    """Bounds of `metadata`: bytes of its compact JSON, objects and arrays within each other, no
+    control characters in keys, numbers that a double holds."""
     size = len(to_json(value))
     if size > MAX_METADATA_BYTES:
         raise InvalidEvent(Reason.TOO_LONG, f"{size} bytes > {MAX_METADATA_BYTES}")
     pending: list[tuple[JsonValue, int]] = [(value, 1)]
     while pending:
         node, depth = pending.pop()
-        if depth > MAX_METADATA_DEPTH:
+        if depth > MAX_METADATA_DEPTH and isinstance(node, dict | list):
             raise InvalidEvent(Reason.TOO_DEEP, f"nested more than {MAX_METADATA_DEPTH} deep")
         if isinstance(node, dict):
             for key in node:
