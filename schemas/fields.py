@@ -24,7 +24,6 @@ MAX_EPOCH_MS: Final = 4_102_444_800_000
 """2100-01-01: a later time is a unit mistake (microseconds sent as milliseconds)."""
 
 
-
 class Model(BaseModel):
     """Base of all public models: frozen, strict types, unknown fields refused."""
 
@@ -39,9 +38,7 @@ def no_control_characters(text: str) -> str:
     return text
 
 
-Name = Annotated[
-    str, MinLen(1), MaxLen(MAX_NAME), AfterValidator(no_control_characters)
-]
+Name = Annotated[str, MinLen(1), MaxLen(MAX_NAME), AfterValidator(no_control_characters)]
 Text = Annotated[str, MinLen(1), MaxLen(MAX_TEXT), AfterValidator(no_control_characters)]
 Count = Annotated[int, Ge(0), Le(MAX_COUNT)]
 Milliseconds = Annotated[int, Ge(0), Le(MAX_MS)]

@@ -1,4 +1,4 @@
-"""The topics, as data: name, key, partitions, clean-up, retention, time stamps, who writes, who reads.
+"""The topics, as data: name, key, partitions, clean-up, retention, time stamps, writers, readers.
 
 `spendstream topics` creates and checks them from this table; the README of `schemas/` and the
 AsyncAPI document are generated from it.
