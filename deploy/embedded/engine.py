@@ -21,8 +21,9 @@ from spendstream.deploy.embedded.statements import result_format, split_insert
 
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 # The server's own defaults. Asynchronous inserts are on since ClickHouse 26.2: they would
-# acknowledge rows that a deduplication token does not cover.
-_DEFAULTS = {"async_insert": "0"}
+# acknowledge rows that a deduplication token does not cover. An embedded engine also takes a bare
+# expression for a query.
+_DEFAULTS = {"async_insert": "0", "implicit_select": "0"}
 
 
 class DirectoryInUseError(RuntimeError):
@@ -36,7 +37,7 @@ class StatementError(Exception):
         start = message.find("Code: ")
         self.message = message[max(start, 0) :].strip()
         code = re.match(r"Code: (\d+)", self.message)
-        names = re.findall(r"\(([A-Z][A-Z0-9_]+)\)", self.message)
+        names = re.findall(r"\(([A-Z]+_[A-Z0-9_]+)\)", self.message)
         self.code = int(code.group(1)) if code else 1002  # UNKNOWN_EXCEPTION
         self.name = names[-1] if names else "UNKNOWN_EXCEPTION"
         super().__init__(self.message)

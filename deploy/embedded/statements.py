@@ -70,5 +70,7 @@ def result_format(sql: bytes, default: str) -> str | None:
             break
         if word != b"(" and not word.isspace() and not word.startswith((b"--", b"/*")):
             return None
+    else:
+        return None
     named = _LAST_FORMAT.search(sql)
     return named.group(1).decode() if named else default
