@@ -1,0 +1,1 @@
+"""Jobs that read and correct: control, recount, verify, rebuild."""

@@ -1,0 +1,148 @@
+"""Wait until all that was sent is in the figures: read by the workers, stored by the sinks.
+
+"All" is what the inputs held at the call. Three steps, each with its own ends:
+
+1. The workers' checkpoints are past the end of `usage.events`.
+2. They are past the end of `workspace.commands`, taken after step 1: the events of step 1 that
+   came to the wrong partition have been forwarded there by then, in the same transactions.
+3. The rows in ClickHouse have reached the `seq` of those checkpoints.
+
+The end of an input is behind its last *record*: its last offsets may be transaction markers or
+aborted records, which no worker ever reads, so that `upto` never passes them by itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, TypeAlias
+
+from clickhouse_connect.driver.client import Client
+from confluent_kafka import Consumer
+
+from spendstream.api.log import last_records, partitions_of, reader
+from spendstream.api.stored import stored_seq
+from spendstream.schemas.topics import (
+    SEQUENCED,
+    USAGE_EVENTS,
+    WORKSPACE_CHECKPOINT,
+    WORKSPACE_COMMANDS,
+)
+from spendstream.streams.core.state import CHECKPOINT_KEY, Checkpoint, decode_checkpoint
+
+POLL_S = 0.1
+
+
+class Behind(NamedTuple):
+    """What is not there yet: `at` of `end`, in records (workers) or rows (sinks)."""
+
+    what: str
+    partition: int
+    at: int
+    end: int
+
+    @property
+    def missing(self) -> int:
+        return self.end - self.at
+
+
+Progress: TypeAlias = Callable[[list[Behind]], None]
+
+
+class NotSettled(TimeoutError):
+    """Time is up; the message says in plain words who is behind, `behind` says it in figures."""
+
+    def __init__(self, behind: list[Behind], timeout: float) -> None:
+        who = "the worker" if behind[0].what in (USAGE_EVENTS, WORKSPACE_COMMANDS) else "the sink"
+        places = ", ".join(
+            f"{item.what} partition {item.partition} is at {item.at} of {item.end}"
+            for item in behind[:6]
+        )
+        more = f", and {len(behind) - 6} more" if len(behind) > 6 else ""
+        super().__init__(
+            f"not settled after {timeout:g} s: {who} is behind ({places}{more}). Either it is not "
+            "running, or it needs longer; `spendstream doctor` looks at both."
+        )
+        self.behind = behind
+
+
+def wait_settled(
+    bootstrap_servers: str,
+    client: Client,
+    timeout: float = 60.0,
+    progress: Progress | None = None,
+) -> None:
+    """Return when everything that the inputs hold now is counted and stored.
+
+    Args:
+        client: ClickHouse, with the database of the sinks selected.
+        timeout: seconds for all three steps.
+        progress: called with what is still missing, about ten times a second.
+
+    Raises:
+        NotSettled: time is up.
+        LogUnavailable: broker or topic is missing.
+    """
+    deadline = time.monotonic() + timeout
+    with reader(bootstrap_servers) as consumer:
+        checkpoints: dict[int, Checkpoint] = {}
+        for topic in (USAGE_EVENTS, WORKSPACE_COMMANDS):
+            ends = data_ends(consumer, topic)
+
+            def behind_workers(topic: str = topic, ends: dict[int, int] = ends) -> list[Behind]:
+                checkpoints.update(latest_checkpoints(consumer, ends))
+                return list(
+                    _behind(topic, ends, {p: c.inputs[topic].upto for p, c in checkpoints.items()})
+                )
+
+            _wait(behind_workers, deadline, timeout, progress)
+
+    def behind_sinks() -> list[Behind]:
+        stored = stored_seq(client)
+        return [
+            late
+            for topic in SEQUENCED
+            for late in _behind(
+                topic,
+                {p: c.seq.get(topic, 0) for p, c in checkpoints.items()},
+                {p: stored.get((topic, p), 0) for p in checkpoints},
+            )
+        ]
+
+    _wait(behind_sinks, deadline, timeout, progress)
+
+
+def data_ends(consumer: Consumer, topic: str) -> dict[int, int]:
+    """By partition: the offset behind the last committed record; 0 where there is none."""
+    partitions = partitions_of(consumer, topic)
+    ends = dict.fromkeys(partitions, 0)
+    for partition, last in last_records(consumer, topic, partitions).items():
+        ends[partition] = (last.offset() or 0) + 1
+    return ends
+
+
+def latest_checkpoints(consumer: Consumer, partitions: Iterable[int]) -> dict[int, Checkpoint]:
+    """The last checkpoint of each partition; without those that have none yet."""
+    records = last_records(consumer, WORKSPACE_CHECKPOINT, partitions, CHECKPOINT_KEY)
+    return {
+        partition: decode_checkpoint(value)
+        for partition, record in records.items()
+        if (value := record.value()) is not None
+    }
+
+
+def _behind(what: str, ends: dict[int, int], at: dict[int, int]) -> Iterable[Behind]:
+    for partition, end in sorted(ends.items()):
+        if at.get(partition, 0) < end:
+            yield Behind(what, partition, at.get(partition, 0), end)
+
+
+def _wait(
+    look: Callable[[], list[Behind]], deadline: float, timeout: float, progress: Progress | None
+) -> None:
+    while behind := look():
+        if progress is not None:
+            progress(behind)
+        if time.monotonic() > deadline:
+            raise NotSettled(behind, timeout)
+        time.sleep(POLL_S)
