@@ -91,9 +91,10 @@ def _or_skip(what: str, get: Callable[[], S]) -> S:
     try:
         return get()
     except ServerUnavailableError as error:
-        if what == "kafka" and os.environ.get(REQUIRED):
-            pytest.fail(f"{REQUIRED} is set, but: {error}", pytrace=False)
-        pytest.skip(f"no {what}: {error}")
+        reason = str(error)
+    if what == "kafka" and os.environ.get(REQUIRED):
+        pytest.fail(f"{REQUIRED} is set, but there is no Kafka: {reason}", pytrace=False)
+    pytest.skip(f"no {what}: {reason}")
 
 
 def _is_worker(config: pytest.Config) -> bool:

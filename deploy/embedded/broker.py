@@ -34,6 +34,7 @@ class Broker:
         """`port` 0 takes a free one; `log` is where the broker's own output goes."""
         self.port = port or free_port()
         self._log = log
+        self._own_log = log is None
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -68,8 +69,9 @@ class Broker:
         while not answers(self.bootstrap_servers):
             if not self.running or time.monotonic() > deadline:
                 state = "did not answer in time" if self.running else "died at start"
+                words = _tail(self._log)
                 self.kill()
-                raise BrokerError(f"the broker {state}. Its last words:\n{_tail(self._log)}")
+                raise BrokerError(f"the broker {state}. Its last words:\n{words}")
             time.sleep(0.02)
         return self
 
@@ -91,6 +93,9 @@ class Broker:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        if self._own_log and self._log is not None:
+            self._log.unlink(missing_ok=True)
+            self._log = None
 
     def __enter__(self) -> Self:
         return self.start()

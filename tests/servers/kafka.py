@@ -95,7 +95,7 @@ def own_kafka(data_dir: Path | None = None) -> KafkaServer:
     if not lacking:
         return ApacheKafka(data_dir)
     if os.environ.get(REQUIRED) == "apache":
-        raise ServerUnavailableError(f"{REQUIRED}=apache, but {' and '.join(lacking)} is missing")
+        raise ServerUnavailableError(f"no Docker, and no {' and no '.join(lacking)} on the PATH")
     return TansuKafka()
 
 
