@@ -1,0 +1,1 @@
+"""ClickHouse: migrations, and the loader that fills the tables from the topics."""

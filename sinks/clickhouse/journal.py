@@ -1,0 +1,144 @@
+"""`sink.positions`: where the intents of one partition number are kept.
+
+One transactional producer for each partition number, whatever topics it serves. Opening it fences
+whoever wrote there before: a zombie's next intent fails, and without an intent it inserts nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Producer,
+    TopicPartition,
+)
+
+from spendstream.schemas.topics import SINK_POSITIONS
+from spendstream.sinks.clickhouse import intents
+from spendstream.sinks.clickhouse.config import LoaderConfig
+from spendstream.sinks.clickhouse.errors import Lost, Retry
+from spendstream.sinks.clickhouse.intents import Intent
+
+TRANSACTION_TIMEOUT_S: Final = 10
+_COMMIT_ATTEMPTS: Final = 3
+
+
+class Journal:
+    """The intents of one partition number. Used by one thread at a time."""
+
+    def __init__(self, config: LoaderConfig, partition: int) -> None:
+        self._config = config
+        self._partition = partition
+        self._producer: Producer | None = None
+
+    def open(self) -> dict[str, Intent]:
+        """Fence earlier writers and return the last intent of each topic.
+
+        Raises Retry; calling again is then right.
+        """
+        milliseconds = TRANSACTION_TIMEOUT_S * 1000
+        producer = Producer(
+            {
+                **self._config.client_settings(),
+                "transactional.id": f"sink-{self._config.group}-{self._partition}",
+                "transaction.timeout.ms": milliseconds,
+                "message.timeout.ms": milliseconds,
+                "linger.ms": 0,
+            }
+        )
+        try:
+            producer.init_transactions(TRANSACTION_TIMEOUT_S)
+        except KafkaException as error:
+            raise Retry(f"cannot take over {self}: {error.args[0]}") from None
+        self._producer = producer
+        return self._read()
+
+    def write(self, entries: Mapping[str, Intent]) -> None:
+        """Commit the entries, by topic, in one transaction.
+
+        Raises:
+            Lost: another process has taken the partition over.
+            Retry: nothing was committed, or it is not known; writing the same again is right.
+        """
+        assert self._producer is not None, "open first"
+        try:
+            self._producer.begin_transaction()
+            for topic, intent in entries.items():
+                self._producer.produce(
+                    SINK_POSITIONS,
+                    intents.encode(intent),
+                    topic.encode(),
+                    partition=self._partition,
+                )
+            self._commit(self._producer)
+        except KafkaException as error:
+            self._give_up(self._producer, error.args[0])
+
+    def _commit(self, producer: Producer) -> None:
+        for attempt in range(1, _COMMIT_ATTEMPTS + 1):
+            try:
+                producer.commit_transaction(TRANSACTION_TIMEOUT_S)
+                return
+            except KafkaException as error:
+                if not error.args[0].retriable() or attempt == _COMMIT_ATTEMPTS:
+                    raise
+
+    def _give_up(self, producer: Producer, error: KafkaError) -> None:
+        """Leave the transaction so that another can begin, or say that none can."""
+        if error.fatal():
+            raise Lost(f"another process has taken {self} over: {error}")
+        try:
+            producer.abort_transaction(TRANSACTION_TIMEOUT_S)
+        except KafkaException as broken:
+            # neither committed nor aborted: only a new assignment may open a new producer
+            raise Lost(f"the transaction of {self} hangs: {broken.args[0]}") from None
+        raise Retry(f"cannot write to {self}: {error}")
+
+    def _read(self) -> dict[str, Intent]:
+        """All intents of the partition, the last of each topic.
+
+        The read must come to the high watermark: the end that a committed reader sees can lie
+        before it, where somebody's transaction still hangs and may hide newer intents.
+        """
+        consumer = Consumer(
+            {
+                **self._config.client_settings(),
+                "group.id": f"{self._config.group}-positions",  # librdkafka wants one; not joined
+                "isolation.level": "read_committed",
+                "enable.partition.eof": True,
+                "enable.auto.commit": False,
+                "auto.offset.reset": "error",
+                "fetch.wait.max.ms": 50,
+            }
+        )
+        found: dict[str, Intent] = {}
+        try:
+            where = TopicPartition(SINK_POSITIONS, self._partition, OFFSET_BEGINNING)
+            _, high = consumer.get_watermark_offsets(where, TRANSACTION_TIMEOUT_S, cached=False)
+            consumer.assign([where])
+            while True:
+                messages = consumer.consume(1000, timeout=0.05)
+                for message in messages:
+                    offset, error = message.offset(), message.error()
+                    if error is None:
+                        key, value = message.key(), message.value()
+                        assert key is not None and value is not None  # only `write` writes here
+                        found[key.decode()] = intents.decode(value)
+                    elif error.code() != KafkaError._PARTITION_EOF:
+                        raise Retry(f"cannot read {self}: {error}")
+                    elif offset is not None and offset >= high:
+                        return found
+                    else:
+                        raise Retry(f"{self} ends at {offset} for now, not at {high}")
+        except KafkaException as error:
+            raise Retry(f"cannot read {self}: {error.args[0]}") from None
+        finally:
+            consumer.close()
+
+    def __str__(self) -> str:
+        return f"{SINK_POSITIONS}[{self._partition}]"

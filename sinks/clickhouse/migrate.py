@@ -1,0 +1,169 @@
+"""Migrations: numbered SQL files, each applied once, under a lock, while loaders pause.
+
+ClickHouse has neither transactions nor locks. What stands in for them: `CREATE TABLE` without
+`IF NOT EXISTS` succeeds for one caller only, so a table is the lock; and every statement of a
+migration can be run again, so one that was cut off half way is simply run once more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import resources
+from typing import Final
+
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import DatabaseError
+
+from spendstream.sinks.clickhouse.errors import MigrationError
+
+LOCK: Final = "schema_migrations_lock"
+STALE_LOCK_SECONDS: Final = 600
+"""A migrator that died leaves its lock behind; none of ours takes this long."""
+LOCK_CHECK_SECONDS: Final = 1.0
+"""A loader looks for the lock this often, so after twice that no new insert begins."""
+_TABLE_ALREADY_EXISTS: Final = 57
+_FILE_NAME: Final = re.compile(r"(\d{4})_\w+\.sql")
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    number: int
+    name: str
+    sql: str
+
+    @property
+    def checksum(self) -> str:
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
+    @property
+    def statements(self) -> list[str]:
+        """A statement ends with `;` at the end of a line."""
+        return [part for text in re.split(r";[ ]*\n", self.sql) if (part := text.strip())]
+
+
+def migrations() -> list[Migration]:
+    """The migrations that came with this version, by number."""
+    folder = resources.files("spendstream.sinks.clickhouse") / "migrations"
+    found = [
+        Migration(int(match.group(1)), file.name, file.read_text("utf-8"))
+        for file in folder.iterdir()
+        if (match := _FILE_NAME.fullmatch(file.name))
+    ]
+    return sorted(found, key=lambda migration: migration.number)
+
+
+def migrate(client: Client, database: str = "spendstream", wait_seconds: float = 60) -> list[str]:
+    """Bring `database` to this version's tables; returns the names of what was applied.
+
+    Leaves `client` on that database. Does nothing, and takes no lock, where all is applied.
+
+    Raises:
+        MigrationError: another migrator holds the lock, an applied file was edited since, or the
+            database is newer than this version.
+    """
+    client.command(f"CREATE DATABASE IF NOT EXISTS {_quoted(database)}")
+    client.database = database
+    client.command(
+        "CREATE TABLE IF NOT EXISTS schema_migrations"
+        " (number UInt32, name String, checksum String, applied_at DateTime64(3, 'UTC'))"
+        " ENGINE = ReplacingMergeTree ORDER BY number"
+    )
+    if not _pending(client):
+        return []
+    with _lock(client, wait_seconds):
+        applied = []
+        for migration in _pending(client):
+            for statement in migration.statements:
+                client.command(statement)
+            client.insert(
+                "schema_migrations",
+                [[migration.number, migration.name, migration.checksum, datetime.now(UTC)]],
+                column_names=["number", "name", "checksum", "applied_at"],
+            )
+            applied.append(migration.name)
+        return applied
+
+
+def locked(client: Client) -> bool:
+    """Whether a migrator is at work: then no insert may begin."""
+    return bool(client.command(f"EXISTS TABLE {LOCK}"))
+
+
+def _pending(client: Client) -> list[Migration]:
+    """What is still to apply; refuses a history that this version does not know."""
+    known = {migration.number: migration for migration in migrations()}
+    rows = client.query("SELECT number, name, checksum FROM schema_migrations FINAL").result_rows
+    for number, name, checksum in rows:
+        if number not in known:
+            raise MigrationError(
+                f"the database has migration {name}, which this version does not know:"
+                " it was written by a newer one; use that"
+            )
+        if known[number].checksum != checksum:
+            raise MigrationError(f"migration {name} was edited after it had been applied")
+    done = {number for number, _, _ in rows}
+    return [migration for number, migration in known.items() if number not in done]
+
+
+@contextmanager
+def _lock(client: Client, wait_seconds: float) -> Iterator[None]:
+    deadline = time.monotonic() + wait_seconds
+    holder = f"{socket.gethostname()}:{os.getpid()}"
+    while True:
+        try:
+            client.command(
+                f"CREATE TABLE {LOCK} (holder String DEFAULT {_literal(holder)}) ENGINE = Memory"
+            )
+            break
+        except DatabaseError as error:
+            if error.code != _TABLE_ALREADY_EXISTS:
+                raise
+        client.command(f"DROP TABLE IF EXISTS {LOCK}") if _stale(client) else time.sleep(0.2)
+        if time.monotonic() > deadline:
+            raise MigrationError(
+                f"another migrator has held {LOCK} for {wait_seconds:.0f} s;"
+                f" if none is running, DROP TABLE {LOCK}"
+            )
+    try:
+        _wait_for_inserts(client)
+        yield
+    finally:
+        client.command(f"DROP TABLE IF EXISTS {LOCK}")
+
+
+def _stale(client: Client) -> bool:
+    age = client.command(
+        "SELECT dateDiff('second', metadata_modification_time, now()) FROM system.tables"
+        f" WHERE database = currentDatabase() AND name = '{LOCK}'"
+    )
+    return isinstance(age, int) and age > STALE_LOCK_SECONDS
+
+
+def _wait_for_inserts(client: Client) -> None:
+    """Loaders begin no insert once they have seen the lock; those under way are waited for."""
+    if not client.command("EXISTS TABLE usage_raw"):
+        return  # a new database: nobody can be loading
+    time.sleep(2 * LOCK_CHECK_SECONDS)
+    while client.command(
+        "SELECT count() FROM system.processes"
+        " WHERE query_kind = 'Insert' AND current_database = currentDatabase()"
+    ):
+        time.sleep(0.1)
+
+
+def _quoted(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
+        raise MigrationError(f"not a database name: {name!r}")
+    return f"`{name}`"
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -1,0 +1,189 @@
+"""ClickHouse as the loader uses it: inserts with tokens, and what is already there.
+
+Every failure comes out as one of two: try again, or never (errors.py).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Final
+from urllib.parse import urlsplit
+
+import clickhouse_connect
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from spendstream.sinks.clickhouse.config import LoaderConfig
+from spendstream.sinks.clickhouse.errors import Refused, Retry
+from spendstream.sinks.clickhouse.migrate import LOCK_CHECK_SECONDS, locked
+from spendstream.sinks.clickhouse.tables import BLOCK_SETTINGS, INSERT_SETTINGS, Table
+
+REQUEST_SECONDS: Final = 60
+CONNECT_SECONDS: Final = 5
+COUNT_SECONDS: Final = 10.0
+"""How old the count of inserts in an intent may be; it is a margin's worth of inserts."""
+
+_REFUSALS: Final = frozenset(
+    {
+        6,  # CANNOT_PARSE_TEXT
+        10,  # NOT_FOUND_COLUMN_IN_BLOCK: a field of `event` without a column
+        16,  # NO_SUCH_COLUMN_IN_TABLE
+        25,  # CANNOT_PARSE_ESCAPE_SEQUENCE
+        26,  # CANNOT_PARSE_QUOTED_STRING
+        27,  # CANNOT_PARSE_INPUT_ASSERTION_FAILED
+        41,  # CANNOT_PARSE_DATETIME
+        47,  # UNKNOWN_IDENTIFIER
+        53,  # TYPE_MISMATCH
+        60,  # UNKNOWN_TABLE
+        62,  # SYNTAX_ERROR
+        69,  # ARGUMENT_OUT_OF_BOUND
+        72,  # CANNOT_PARSE_NUMBER
+        81,  # UNKNOWN_DATABASE
+        115,  # UNKNOWN_SETTING
+        117,  # INCORRECT_DATA: also a field without a column
+        130,  # CANNOT_READ_ARRAY_FROM_TEXT
+        131,  # TOO_LARGE_STRING_SIZE
+        349,  # CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN
+        407,  # DECIMAL_OVERFLOW
+    }
+)
+
+
+def connect(url: str, database: str | None = None) -> Client:
+    """A client that threads may share. Raises ClickHouseError."""
+    address = urlsplit(url)
+    return clickhouse_connect.get_client(
+        host=address.hostname,
+        port=address.port or (8443 if address.scheme == "https" else 8123),
+        secure=address.scheme == "https",
+        username=address.username,
+        password=address.password or "",
+        database=database or "default",
+        compress=False,
+        # a session would make threads wait for each other
+        autogenerate_session_id=False,
+        connect_timeout=CONNECT_SECONDS,
+        send_receive_timeout=REQUEST_SECONDS,
+        query_retries=0,
+    )
+
+
+@contextmanager
+def _failures(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except ClickHouseError as error:
+        code = getattr(error, "code", None)
+        text = f"{doing}: {' '.join(str(error).split())[:500]}"
+        if code in _REFUSALS:
+            raise Refused(f"ClickHouse refuses {text}") from None
+        raise Retry(f"ClickHouse fails at {text}") from None
+    except OSError as error:
+        raise Retry(f"ClickHouse cannot be reached for {doing}: {error}") from None
+
+
+class Store:
+    """One database. Threads may share it. Every method may raise Retry or Refused."""
+
+    def __init__(self, config: LoaderConfig) -> None:
+        self._config = config
+        self._connecting = threading.Lock()
+        self._connected: Client | None = None
+        self._inserts = 0
+        self._inserts_read = float("-inf")
+        self._lock_seen = float("-inf")
+
+    @property
+    def _client(self) -> Client:
+        with self._connecting:
+            if self._connected is None:
+                with _failures("connecting"):
+                    self._connected = connect(self._config.clickhouse_url, self._config.database)
+            return self._connected
+
+    def insert(self, table: Table, rows: Sequence[bytes], token: str) -> None:
+        """Insert the rows as one block under its token: doing it again changes nothing."""
+        self._pause_for_migrations()
+        with _failures(f"an insert of {len(rows)} rows into {table.name}"):
+            self._client.raw_insert(
+                table.name,
+                table.columns,
+                b"\n".join(rows),
+                fmt="JSONEachRow",
+                settings={**INSERT_SETTINGS, "insert_deduplication_token": token},
+            )
+
+    def insert_again(self, table: Table, partition: int, after: int, upto: int, token: str) -> None:
+        """Insert rows that are in the raw table once more, from there, under their old token.
+
+        The token keeps them out of the raw table, so what it fills is the views that lack them.
+        """
+        names = ", ".join(f"`{name}`" for name in self._stored_columns(table))
+        with _failures(f"completing the views of {table.name}"):
+            self._client.command(
+                f"INSERT INTO {table.name} ({names}) SELECT {names} FROM {table.name}"
+                " WHERE partition = {partition:UInt32} AND seq > {after:UInt64}"
+                " AND seq <= {upto:UInt64} ORDER BY seq",
+                parameters={"partition": partition, "after": after, "upto": upto},
+                settings={
+                    **BLOCK_SETTINGS,
+                    "insert_deduplication_token": token,
+                    "insert_select_deduplicate": "force_enable",
+                    "max_threads": 1,
+                    "max_block_size": BLOCK_SETTINGS["max_insert_block_size"],
+                },
+            )
+
+    def put(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+        """Upsert rows into a table that keeps the newest of each key: one block, all or none."""
+        self._pause_for_migrations()
+        with _failures(f"an insert into {table}"):
+            self._client.insert(table, list(rows), column_names=columns, settings=BLOCK_SETTINGS)
+
+    def positions(self, partition: int) -> dict[str, int]:
+        """The highest seq loaded of each topic."""
+        rows = self.query(
+            "SELECT topic, max(seq) FROM positions WHERE partition = {partition:UInt32}"
+            " GROUP BY topic",
+            {"partition": partition},
+        )
+        return {str(topic): int(str(seq)) for topic, seq in rows}
+
+    def inserts(self) -> int:
+        """How many inserts ClickHouse has seen, at most COUNT_SECONDS ago. Never too many."""
+        if time.monotonic() - self._inserts_read > COUNT_SECONDS:
+            rows = self.query("SELECT sum(inserts) FROM positions", {})
+            self._inserts = int(str(rows[0][0]))
+            self._inserts_read = time.monotonic()
+        return self._inserts
+
+    def count(self, table: Table, partition: int, after: int, upto: int) -> int:
+        """Rows of the raw table with `after` < seq ≤ `upto`."""
+        rows = self.query(
+            f"SELECT count() FROM {table.name} WHERE partition = {{partition:UInt32}}"
+            " AND seq > {after:UInt64} AND seq <= {upto:UInt64}",
+            {"partition": partition, "after": after, "upto": upto},
+        )
+        return int(str(rows[0][0]))
+
+    def query(self, sql: str, parameters: Mapping[str, object]) -> Sequence[Sequence[object]]:
+        with _failures("a query"):
+            return self._client.query(sql, parameters=dict(parameters)).result_rows
+
+    def _stored_columns(self, table: Table) -> list[str]:
+        rows = self.query(
+            "SELECT name FROM system.columns WHERE database = currentDatabase()"
+            " AND table = {table:String} AND default_kind != 'EPHEMERAL' ORDER BY position",
+            {"table": table.name},
+        )
+        return [str(name) for (name,) in rows]
+
+    def _pause_for_migrations(self) -> None:
+        if time.monotonic() - self._lock_seen > LOCK_CHECK_SECONDS:
+            with _failures("a look for migrations"):
+                if locked(self._client):
+                    raise Retry("a migration is at work: loaders pause")
+            self._lock_seen = time.monotonic()
