@@ -1,0 +1,146 @@
+"""The engine: from Faust's assignment to one runner a partition.
+
+Faust's sticky assignor keeps partition p of both inputs on one worker; the engine starts p only
+when it has both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from faust.types import TP
+
+from spendstream.schemas.prices import PriceBook
+from spendstream.schemas.topics import INPUTS
+from spendstream.streams import metrics
+from spendstream.streams.plans_follower import PlansFollower
+from spendstream.streams.runner import PartitionRunner, Shared
+from spendstream.streams.transport import BatchedConsumer, Fetched
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable
+
+_log = structlog.get_logger(__name__)
+
+MAX_TRANSACTIONS_A_SECOND: Final = 50
+"""Of a worker: a commit costs about the same whatever is in it."""
+MIN_LINGER_S: Final = 0.02
+_THREADS: Final = 16
+
+
+class Engine:
+    """Owns the runners. Implements what transport and runners ask of it."""
+
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        group: str,
+        partitions: int,
+        book: PriceBook,
+        session_timeout_s: float,
+        ready_file: Path | None,
+    ) -> None:
+        self._plans = PlansFollower(bootstrap_servers)
+        self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="partition")
+        self._shared = Shared(
+            bootstrap_servers,
+            group,
+            partitions,
+            book,
+            self._plans,
+            self._executor,
+            session_timeout_s,
+        )
+        self._runners: dict[int, PartitionRunner] = {}
+        self._lock = asyncio.Lock()
+        self._ready_file = ready_file
+        self._consumer: BatchedConsumer | None = None
+
+    def start(self, consumer: BatchedConsumer) -> None:
+        self._consumer = consumer
+        self._plans.start()
+
+    async def stop(self) -> None:
+        await self.revoke()
+        self._plans.stop()
+        self._executor.shutdown(wait=True)
+
+    async def dispatch(self, batches: AsyncIterable[Fetched]) -> None:
+        """Give each batch to its partition; a full queue holds the fetching back."""
+        async for batch in batches:
+            runner = self._runners.get(batch.partition)
+            if runner is not None:
+                await runner.offer(batch)
+
+    # --- what the transport asks ---
+
+    async def assigned(self, partitions: set[TP]) -> None:
+        """Start a runner for each partition of which both inputs are here."""
+        async with self._lock:
+            topics: dict[int, set[str]] = {}
+            for tp in partitions:
+                topics.setdefault(tp.partition, set()).add(tp.topic)
+            whole = {p for p, names in topics.items() if names >= set(INPUTS)}
+            for torn in topics.keys() - whole:
+                _log.error("partition_torn", partition=torn, topics=sorted(topics[torn]))
+            linger_s = max(MIN_LINGER_S, len(whole) / MAX_TRANSACTIONS_A_SECOND)
+            for partition in sorted(whole - self._runners.keys()):
+                self._runners[partition] = PartitionRunner(partition, self._shared, self, linger_s)
+
+    def committed(self, tp: TP) -> int | None:
+        runner = self._runners.get(tp.partition)
+        return runner.committed.get(tp.topic) if runner is not None else None
+
+    async def revoke(self) -> None:
+        """A rebalance revokes everything; open transactions are let end."""
+        async with self._lock:
+            runners, self._runners = self._runners, {}
+            await asyncio.gather(*(runner.stop() for runner in runners.values()))
+
+    # --- what the runners ask ---
+
+    def pause(self, partition: int) -> None:
+        """No records for it until it has been sought."""
+        consumer = self._consumer
+        assert consumer is not None
+        consumer.pause_partitions(_both(partition))
+
+    async def seek(self, partition: int, offsets: dict[str, int]) -> int:
+        consumer = self._consumer
+        assert consumer is not None
+        generation = await consumer.seek_all(
+            {TP(topic, partition): offset for topic, offset in offsets.items()}
+        )
+        consumer.resume_partitions(_both(partition))
+        return generation
+
+    def at_end(self, partition: int) -> dict[str, int] | None:
+        """Read positions of both inputs where both have reached their end, else None."""
+        consumer = self._consumer
+        assert consumer is not None
+        ends: dict[str, int] = {}
+        for tp in _both(partition):
+            position = consumer.position_at_end(tp)
+            if position is None:
+                return None
+            ends[tp.topic] = position
+        return ends
+
+    def rejoin(self) -> None:
+        assert self._consumer is not None
+        self._consumer.rejoin()
+
+    def report(self) -> None:
+        """Gauge, and the ready file once every assigned partition runs."""
+        running = sum(runner.ready for runner in self._runners.values())
+        metrics.running.set(running)
+        if self._ready_file is not None and self._runners and running == len(self._runners):
+            self._ready_file.touch()
+
+
+def _both(partition: int) -> set[TP]:
+    return {TP(topic, partition) for topic in INPUTS}

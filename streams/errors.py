@@ -1,0 +1,40 @@
+"""What can stop a partition, named by what the worker does next.
+
+PartitionError
+├── Fenced         another worker owns the partition: do nothing until a new assignment
+├── Recoverable    drop the state in memory, recover, go on (broker away, transaction aborted)
+│   └── HangingTransaction   somebody's open transaction may hide the newest checkpoint: wait
+└── Halted         an operator must look: the partition stands still and says why
+    ├── EpochChanged         an input topic was deleted and created again
+    └── RetentionOvertook    records that were not processed are gone
+"""
+
+from __future__ import annotations
+
+
+class PartitionError(Exception):
+    """Base of what the runner of a partition handles."""
+
+
+class Fenced(PartitionError):
+    """Our transactional id was initialised elsewhere; this worker is a zombie for the partition."""
+
+
+class Recoverable(PartitionError):
+    """The state in memory may be ahead of what is committed; recovering is always safe."""
+
+
+class HangingTransaction(Recoverable):
+    """A reader of committed records cannot reach the end of the topic."""
+
+
+class Halted(PartitionError):
+    """Going on would lose or double something in silence."""
+
+
+class EpochChanged(Halted):
+    """Offsets of the checkpoint belong to a topic that is no more."""
+
+
+class RetentionOvertook(Halted):
+    """The log begins above the next offset to read."""

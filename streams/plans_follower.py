@@ -1,0 +1,94 @@
+"""Follows `control.plans`: a thread reads every version into the table that all partitions use."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Final
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import TopicPartition as Partition
+from pydantic import ValidationError
+
+from spendstream.schemas.plan import PlanVersion
+from spendstream.schemas.topics import CONTROL_PLANS
+from spendstream.streams.core.plans import PlanTable
+from spendstream.streams.errors import Recoverable
+from spendstream.streams.reading import consumer, watermarks
+
+_log = structlog.get_logger(__name__)
+_RETRY_S: Final = 1.0
+
+
+class PlansFollower:
+    """`position` is the next offset to read; a partition starts only at or past its own."""
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        self.table = PlanTable()
+        self.position = 0
+        self._bootstrap_servers = bootstrap_servers
+        self._caught_up = threading.Event()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="plans", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(5)
+
+    def wait_for(self, position: int, timeout_s: float) -> None:
+        """Wait until the topic has been read to its end, and at least to `position`.
+
+        Raises:
+            Recoverable: not within the time.
+        """
+        deadline = time.monotonic() + timeout_s
+        self._caught_up.wait(timeout_s)
+        while not self._caught_up.is_set() or self.position < position:
+            if time.monotonic() > deadline:
+                raise Recoverable(
+                    f"{CONTROL_PLANS} is read to {self.position} only, not {position}"
+                )
+            time.sleep(0.05)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._follow()
+            except (KafkaException, Recoverable) as error:
+                _log.warning("plans_follower_retries", error=str(error))
+                self._stop.wait(_RETRY_S)
+
+    def _follow(self) -> None:
+        reader = consumer(self._bootstrap_servers)
+        try:
+            low, high = watermarks(reader, CONTROL_PLANS, 0)
+            if low >= high:
+                self._caught_up.set()
+            reader.assign([Partition(CONTROL_PLANS, 0, max(low, self.position))])
+            while not self._stop.is_set():
+                message = reader.poll(0.2)
+                if message is None:
+                    continue
+                error = message.error()
+                if error is None:
+                    self._take(message.value() or b"", message.offset() or 0)
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    # transaction markers take offsets too: the end may lie past the last record
+                    self.position = max(self.position, message.offset() or 0)
+                    self._caught_up.set()
+                else:
+                    raise KafkaException(error)
+        finally:
+            reader.close()
+
+    def _take(self, value: bytes, offset: int) -> None:
+        try:
+            self.table.add(PlanVersion.model_validate_json(value))
+        except ValidationError as error:
+            # only our writer writes here; an unreadable version must not take the workers down
+            _log.error("plan_version_unreadable", offset=offset, error=str(error))
+        self.position = offset + 1

@@ -1,0 +1,108 @@
+"""Reading a partition from an offset to its end, once; and which topic an offset belongs to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicCollection
+from confluent_kafka import TopicPartition as Partition
+from confluent_kafka.admin import AdminClient
+
+from spendstream.streams.errors import HangingTransaction, Recoverable
+
+TIMEOUT_S: Final = 10.0
+_STALL_S: Final = 20.0
+_POLL: Final = 5_000
+
+
+class Watermarks(NamedTuple):
+    """First offset that is there, and the next to be written (of any transaction)."""
+
+    low: int
+    high: int
+
+
+def consumer(bootstrap_servers: str) -> Consumer:
+    """A reader of committed records, for `assign`, without a group's offsets."""
+    return Consumer(
+        {
+            "bootstrap.servers": bootstrap_servers,
+            "group.id": "spendstream-reader",  # librdkafka demands one; nothing is committed to it
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "isolation.level": "read_committed",
+            "auto.offset.reset": "earliest",
+            "fetch.wait.max.ms": 50,
+            "log_level": 3,
+        }
+    )
+
+
+def watermarks(reader: Consumer, topic: str, partition: int) -> Watermarks:
+    """Raises Recoverable where the broker does not answer."""
+    try:
+        return Watermarks(
+            *reader.get_watermark_offsets(Partition(topic, partition), timeout=TIMEOUT_S)
+        )
+    except KafkaException as error:
+        raise Recoverable(f"{topic}/{partition}: no watermarks: {error}") from error
+
+
+def read_to_end(reader: Consumer, topic: str, partition: int, start: int) -> Iterator[Message]:
+    """Committed records from `start` (or the log's start) up to the high watermark at the call.
+
+    Raises:
+        HangingTransaction: an open transaction hides the end.
+        Recoverable: the broker is away, or does not get on.
+    """
+    low, high = watermarks(reader, topic, partition)
+    if low >= high:
+        return
+    reader.assign([Partition(topic, partition, max(start, low))])
+    progress = time.monotonic()
+    try:
+        while True:
+            messages = reader.consume(_POLL, timeout=1.0)
+            if messages:
+                progress = time.monotonic()
+            elif time.monotonic() - progress > _STALL_S:
+                raise Recoverable(f"{topic}/{partition}: nothing read for {_STALL_S:.0f} s")
+            for message in messages:
+                error = message.error()
+                if error is None:
+                    yield message
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    end = message.offset()
+                    if end is not None and end >= high:
+                        return
+                    raise HangingTransaction(
+                        f"{topic}/{partition}: committed records end at {end}, the log at {high}"
+                    )
+                elif error.fatal() or not error.retriable():
+                    raise Recoverable(f"{topic}/{partition}: {error}")
+    finally:
+        reader.unassign()
+
+
+def topic_ids(bootstrap_servers: str, topics: Iterable[str]) -> dict[str, str]:
+    """The id of each topic: it changes when a topic is deleted and created again."""
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 3})
+    described = admin.describe_topics(TopicCollection(list(topics)), request_timeout=TIMEOUT_S)
+    try:
+        return {name: str(future.result().topic_id) for name, future in described.items()}
+    except KafkaException as error:
+        raise Recoverable(f"topics cannot be described: {error}") from error
+
+
+def partition_count(bootstrap_servers: str, topic: str) -> int:
+    """How many partitions a topic has. Raises Recoverable where it is missing."""
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 3})
+    try:
+        metadata = admin.list_topics(topic, timeout=TIMEOUT_S).topics[topic]
+    except KafkaException as error:
+        raise Recoverable(f"no answer from {bootstrap_servers}: {error}") from error
+    if metadata.error is not None or not metadata.partitions:
+        raise Recoverable(f"topic {topic} is missing; `spendstream topics create` makes it")
+    return len(metadata.partitions)

@@ -1,0 +1,106 @@
+"""The stream worker's process: a Faust app around the engine.
+
+Faust brings the life cycle, the consumer group and its sticky assignor; state, transactions and
+recovery are the engine's.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import faust
+from prometheus_client import start_http_server
+
+from spendstream.schemas.price_compile import compile_book
+from spendstream.schemas.topics import INPUTS, USAGE_EVENTS
+from spendstream.streams.engine import Engine
+from spendstream.streams.reading import partition_count
+from spendstream.streams.transport import BatchedConsumer, BatchedTransport, BatchSchema, Fetched
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerConfig:
+    """`ready_file` is touched when all assigned partitions run. Timeouts in seconds."""
+
+    bootstrap_servers: str
+    group: str = "spendstream-worker"
+    ready_file: Path | None = None
+    metrics_port: int | None = None
+    session_timeout_s: float = 10.0
+
+
+class SpendstreamApp(faust.App):
+    """A Faust app whose consumer asks `engine` for offsets."""
+
+    engine: Engine
+
+
+def create_app(config: WorkerConfig) -> SpendstreamApp:
+    """Build the app. Reads the partition count from the broker.
+
+    Raises:
+        Recoverable: no broker, or the input topic is missing.
+    """
+    session = config.session_timeout_s
+    app = SpendstreamApp(
+        config.group,
+        broker=";".join(f"kafka://{server}" for server in config.bootstrap_servers.split(",")),
+        broker_session_timeout=session,
+        broker_heartbeat_interval=session / 5,
+        broker_rebalance_timeout=max(20.0, session),
+        broker_request_timeout=max(40.0, session),
+        broker_max_poll_records=5_000,
+        consumer_max_fetch_size=4 * 1_048_576,
+        stream_buffer_maxsize=8,  # batches, not records
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        web_enabled=False,
+        worker_redirect_stdouts=False,
+        stream_wait_empty=False,  # nothing is acknowledged to Faust: the checkpoint is
+    )
+    app.transport = BatchedTransport([app.conf.broker_consumer[0]], app)
+    app.engine = Engine(
+        config.bootstrap_servers,
+        config.group,
+        partition_count(config.bootstrap_servers, USAGE_EVENTS),
+        compile_book(),
+        session,
+        config.ready_file,
+    )
+    inputs = app.topic(*INPUTS, schema=BatchSchema())
+
+    @app.agent(inputs)
+    async def dispatch(stream: Any) -> None:
+        async def batches() -> Any:
+            async for event in stream.noack().events():
+                batch: Fetched = event.value
+                yield batch
+
+        app.engine.start(cast(BatchedConsumer, app.consumer))
+        await app.engine.dispatch(batches())
+
+    @app.on_partitions_revoked.connect
+    async def revoked(*args: Any, **kwargs: Any) -> None:
+        await app.engine.revoke()
+
+    @app.timer(0.5)  # type: ignore[untyped-decorator]
+    async def report() -> None:
+        app.engine.report()
+
+    @app.on_before_shutdown.connect
+    async def shutdown(*args: Any, **kwargs: Any) -> None:
+        await app.engine.stop()
+
+    return app
+
+
+def run(config: WorkerConfig) -> None:
+    """Run until SIGTERM or SIGINT. Exits the process with Faust's exit code."""
+    logging.disable(logging.DEBUG)  # Faust builds debug records whatever the level
+    if config.metrics_port is not None:
+        start_http_server(config.metrics_port, addr="127.0.0.1")
+    app = create_app(config)
+    faust.Worker(app, loglevel="WARN", redirect_stdouts=False).execute_from_commandline()
