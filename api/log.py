@@ -22,6 +22,7 @@ from confluent_kafka import (
 
 POLL_S = 0.1
 REQUEST_TIMEOUT_S = 10.0
+_NO_LEADER = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 
 
 class LogUnavailable(RuntimeError):
@@ -64,12 +65,17 @@ def partitions_of(consumer: Consumer, topic: str) -> list[int]:
 
 def bounds(consumer: Consumer, topic: str, partition: int) -> tuple[int, int]:
     """(first offset kept, high watermark)."""
-    try:
-        offsets = consumer.get_watermark_offsets(
-            TopicPartition(topic, partition), timeout=REQUEST_TIMEOUT_S
-        )
-    except KafkaException as error:
-        raise LogUnavailable(f"{topic}/{partition}: {error.args[0]}") from error
+    place = TopicPartition(topic, partition)
+    deadline = time.monotonic() + REQUEST_TIMEOUT_S
+    while True:
+        try:
+            offsets = consumer.get_watermark_offsets(place, timeout=REQUEST_TIMEOUT_S)
+            break
+        except KafkaException as error:
+            # a topic that was created a moment ago is still choosing its leader
+            if error.args[0].code() not in _NO_LEADER or time.monotonic() > deadline:
+                raise LogUnavailable(f"{topic}/{partition}: {error.args[0]}") from error
+            time.sleep(POLL_S)
     if offsets is None:
         raise LogUnavailable(f"{topic}/{partition}: the broker did not say where it ends")
     return offsets

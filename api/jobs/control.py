@@ -121,6 +121,7 @@ def apply_plans(
             "transaction.timeout.ms": 10_000,
             "message.timeout.ms": 10_000,
             "partitioner": "murmur2_random",
+            "log_level": 0,  # what goes wrong is raised
         }
     )
     try:
@@ -143,6 +144,9 @@ def apply_plans(
                 "written; read the plans again and repeat it"
             ) from error
         raise ControlUnavailable(f"the plans were not written: {cause.str()}") from error
+    finally:
+        # what a fenced writer still holds must never be sent
+        producer.purge()
 
 
 def _records(

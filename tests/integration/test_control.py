@@ -1,0 +1,136 @@
+"""The control writer on a real broker: versions, stale edits, a writer that was overtaken."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from confluent_kafka import Producer
+
+from spendstream.api.jobs import control
+from spendstream.api.jobs.control import (
+    StaleEdit,
+    apply_plans,
+    current_version,
+    diff,
+    in_force,
+    newest,
+    read_versions,
+)
+from spendstream.api.log import LogUnavailable, read_to_end
+from spendstream.api.plans_file import parse_plans
+from spendstream.deploy.topics_admin import create
+from spendstream.schemas import DEFAULT_PLAN, Plan
+from tests.servers.kafka import KafkaServer, own_kafka
+from tests.servers.shared import note_used
+
+pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("control")]
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[KafkaServer]:
+    server = own_kafka()
+    server.start()
+    note_used("kafka", server)
+    create(server.bootstrap_servers, partitions=2)
+    yield server
+    server.dispose()
+
+
+@pytest.fixture
+def bootstrap(broker: KafkaServer) -> str:
+    return broker.bootstrap_servers
+
+
+def with_credit(usd: int) -> Plan:
+    return Plan(credit_pico=usd * 10**12)
+
+
+def test_versions_count_on_and_the_newest_is_in_force(bootstrap: str) -> None:
+    before = current_version(read_versions(bootstrap))
+    plans = parse_plans('plans: {default: {credit: "12.5"}, ws-a: {overage: true}}')
+    written = apply_plans(bootstrap, plans, author="anna", expected_version=before)
+    assert [v.version for v in written] == [before + 1, before + 2]
+    versions = read_versions(bootstrap)
+    assert versions[-2:] == written
+    assert newest(versions)[None].plan.credit_pico == 12_500_000_000_000
+    assert newest(versions)["ws-a"].author == "anna"
+
+
+def test_nothing_changes_where_nothing_differs(bootstrap: str) -> None:
+    plans: dict[str | None, Plan] = {"ws-b": with_credit(3)}
+    assert len(apply_plans(bootstrap, plans, author="anna")) == 1
+    head = current_version(read_versions(bootstrap))
+    assert diff(read_versions(bootstrap), plans) == []
+    assert apply_plans(bootstrap, plans, author="ben") == []
+    assert current_version(read_versions(bootstrap)) == head
+
+
+def test_a_difference_names_workspace_and_field(bootstrap: str) -> None:
+    apply_plans(bootstrap, {"ws-c": with_credit(3)}, author="anna")
+    changes = diff(read_versions(bootstrap), {"ws-c": with_credit(4), "ws-new": DEFAULT_PLAN})
+    assert [(c.workspace_id, c.field) for c in changes] == [("ws-c", "credit"), ("ws-new", "plan")]
+    assert str(changes[0]) == "ws-c: credit '3' → '4'"
+
+
+def test_a_stale_edit_is_refused_and_writes_nothing(bootstrap: str) -> None:
+    seen = current_version(read_versions(bootstrap))
+    apply_plans(bootstrap, {"ws-d": with_credit(5)}, author="anna", expected_version=seen)
+    with pytest.raises(StaleEdit, match=rf"at version {seen + 1} \(since then by anna\)"):
+        apply_plans(bootstrap, {"ws-d": with_credit(6)}, author="ben", expected_version=seen)
+    assert newest(read_versions(bootstrap))["ws-d"].plan == with_credit(5)
+
+
+def test_a_future_version_is_not_in_force_yet(bootstrap: str) -> None:
+    apply_plans(bootstrap, {"ws-e": with_credit(1)}, author="anna", effective_from_ms=1_000)
+    apply_plans(bootstrap, {"ws-e": with_credit(2)}, author="anna", effective_from_ms=2_000)
+    versions = read_versions(bootstrap)
+    assert in_force(versions, 1_999)["ws-e"].plan == with_credit(1)
+    assert in_force(versions, 2_000)["ws-e"].plan == with_credit(2)
+
+
+def test_a_writer_that_was_overtaken_cannot_commit(
+    bootstrap: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second writer comes between the first one's reading and its writing."""
+    original = control._append
+    overtaken = threading.Event()
+
+    def late(producer: Producer, records: object, timeout: float) -> None:
+        if not overtaken.is_set():
+            overtaken.set()
+            apply_plans(bootstrap, {"ws-f": with_credit(8)}, author="ben")
+        original(producer, records, timeout)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(control, "_append", late)
+    with pytest.raises(StaleEdit, match="another writer"):
+        apply_plans(bootstrap, {"ws-f": with_credit(7)}, author="anna")
+    versions = [v for v in read_versions(bootstrap) if v.workspace_id == "ws-f"]
+    assert [v.author for v in versions] == ["ben"]
+
+
+def test_concurrent_writers_never_share_a_version(bootstrap: str) -> None:
+    refused: list[StaleEdit] = []
+
+    def write(number: int) -> None:
+        try:
+            apply_plans(bootstrap, {"ws-g": with_credit(number)}, author=f"a{number}")
+        except StaleEdit as error:
+            refused.append(error)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(1, 5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    numbers = [v.version for v in read_versions(bootstrap)]
+    assert numbers == list(range(1, len(numbers) + 1))
+    written = [v for v in read_versions(bootstrap) if v.workspace_id == "ws-g"]
+    assert len(written) + len(refused) == 4
+    assert written
+
+
+def test_a_missing_topic_is_named(bootstrap: str) -> None:
+    with pytest.raises(LogUnavailable, match=r"topic no\.such is missing"):
+        list(read_to_end(bootstrap, "no.such"))
