@@ -38,10 +38,11 @@ class CheckpointRecord(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class WorkerState:
-    """Checkpoints by partition, and each workspace's counters as of them."""
+    """Checkpoints by partition, and each workspace's counters as of them, and its partition."""
 
     checkpoints: dict[int, Checkpoint]
     workspaces: dict[str, Saved]
+    partitions: dict[str, int]
 
 
 def read_worker_state(bootstrap_servers: str, timeout: float = 60.0) -> WorkerState:
@@ -80,6 +81,7 @@ def fold(records: Iterable[CheckpointRecord]) -> WorkerState:
         else:
             history.setdefault((partition, key), []).append(decode_state_record(value))
     workspaces: dict[str, Saved] = {}
+    partitions: dict[str, int] = {}
     for (partition, _), versions in history.items():
         checkpoint = checkpoints.get(partition)
         if checkpoint is None:
@@ -87,8 +89,9 @@ def fold(records: Iterable[CheckpointRecord]) -> WorkerState:
         for record in reversed(versions):
             if all(at <= end for at, end in zip(record.upto, checkpoint.upto, strict=True)):
                 workspaces[record.workspace_id] = record.state
+                partitions[record.workspace_id] = partition
                 break
-    return WorkerState(checkpoints, workspaces)
+    return WorkerState(checkpoints, workspaces, partitions)
 
 
 def read_workspace_states(

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
+from clickhouse_connect.driver.client import Client
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from spendstream.api.log import read_to_end
@@ -46,13 +47,37 @@ class Change(NamedTuple):
         return f"{who}: {self.field} {self.before!r} → {self.after!r}"
 
 
-def read_versions(bootstrap_servers: str, timeout: float = 30.0) -> list[PlanVersion]:
+class VersionRecord(NamedTuple):
+    """A version and its offset in `control.plans`: workers say up to which they have seen."""
+
+    offset: int
+    version: PlanVersion
+
+
+def read_records(bootstrap_servers: str, timeout: float = 30.0) -> list[VersionRecord]:
     """Every version ever written, in order. Raises LogUnavailable."""
     return [
-        PlanVersion.model_validate_json(value)
+        VersionRecord(message.offset() or 0, PlanVersion.model_validate_json(value))
         for message in read_to_end(bootstrap_servers, CONTROL_PLANS, timeout=timeout)
         if (value := message.value()) is not None
     ]
+
+
+def mirrored_records(client: Client) -> list[VersionRecord]:
+    """The same from the mirror in ClickHouse, as of the sinks' last mirroring."""
+    rows = client.query(
+        "SELECT offset, value FROM mirror_control FINAL WHERE topic = {topic:String}",
+        parameters={"topic": CONTROL_PLANS},
+    ).result_rows
+    records = [
+        VersionRecord(int(offset), PlanVersion.model_validate_json(value)) for offset, value in rows
+    ]
+    return sorted(records, key=lambda record: record.version.version)
+
+
+def read_versions(bootstrap_servers: str, timeout: float = 30.0) -> list[PlanVersion]:
+    """As `read_records`, without offsets."""
+    return [record.version for record in read_records(bootstrap_servers, timeout)]
 
 
 def current_version(versions: Iterable[PlanVersion]) -> int:

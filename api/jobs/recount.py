@@ -11,6 +11,7 @@ The rules, written down again:
 - Usage splits into disjoint leaves. Cached tokens are inside the input; where the model has no
   price for them they stay there. Each leaf costs quantity × price / per, rounded half-even to
   12 decimals of a dollar, once. Prices are those of the event's own time.
+- A blocked call never reached the provider: it is counted and costs nothing.
 - A call without usage, of an unknown model, or with tokens that have no price, is unpriced.
 - A month is a calendar month in UTC.
 """
@@ -200,6 +201,8 @@ class Prices:
 
     def cost(self, event: Mapping[str, Any]) -> Decimal | None:
         """USD, a whole number of pico-USD; None where the event is unpriced."""
+        if event.get("status") == "blocked":
+            return ZERO
         total_input: int | None = event.get("input_tokens")
         if total_input is None:
             return None
