@@ -1,0 +1,158 @@
+"""`spendstream doctor`: what stands in the way."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import typer
+from rich.table import Table
+
+from spendstream.deploy import failures
+from spendstream.deploy.commands.options import Json
+from spendstream.deploy.console import out, print_json, working
+from spendstream.deploy.home import Addresses, Home
+from spendstream.deploy.settings import Settings, load
+
+State = Literal["ok", "note", "bad"]
+_MARK = {"ok": "[green]✓[/green]", "note": "[yellow]–[/yellow]", "bad": "[red]✗[/red]"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`note`: not a fault, but worth knowing (nothing runs, for example)."""
+
+    what: str
+    state: State
+    detail: str
+
+
+def doctor(json: Json = False) -> None:
+    """Look at directory, disk, ports, broker, topics and ClickHouse. Exit code 1 on a fault."""
+    settings = load()
+    with working("looking"):
+        findings = examine(settings)
+    bad = [finding for finding in findings if finding.state == "bad"]
+    if json:
+        print_json({"ok": not bad, "findings": [asdict(finding) for finding in findings]})
+    else:
+        table = Table(box=None, show_header=False, pad_edge=False)
+        for finding in findings:
+            table.add_row(_MARK[finding.state], finding.what, finding.detail)
+        out.print(table)
+    if bad:
+        raise typer.Exit(failures.NOT_RIGHT)
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """All findings; nothing is changed, created or started."""
+    home = Home(settings.home)
+    running = home.running()
+    findings = [_directory(home), _disk(home), _stack(home, running)]
+    if running is None:
+        findings += [_broker_binary(), _engine()]
+        for name, port in (
+            ("Kafka", settings.kafka_port),
+            ("ClickHouse", settings.clickhouse_port),
+        ):
+            findings.append(_port(name, port))
+    servers = settings.bootstrap_servers or (running.bootstrap_servers if running else None)
+    url = settings.clickhouse_url or (running.clickhouse_url if running else None)
+    if servers:
+        findings += _kafka(servers)
+    if url:
+        findings.append(_clickhouse(url, settings.clickhouse_database))
+    return findings
+
+
+def _directory(home: Home) -> Finding:
+    existing = home.path
+    while not existing.exists():
+        existing = existing.parent
+    probe = existing / ".spendstream-probe"
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        return Finding("directory", "bad", f"{home.path} cannot be written: {error.strerror}")
+    return Finding("directory", "ok", str(home.path))
+
+
+def _disk(home: Home) -> Finding:
+    from spendstream.deploy.stack import LEAST_FREE_BYTES
+
+    existing = home.path
+    while not existing.exists():
+        existing = existing.parent
+    free = shutil.disk_usage(existing).free
+    state: State = "ok" if free >= LEAST_FREE_BYTES else "bad"
+    return Finding("disk", state, f"{free / 1024**3:.1f} GB free")
+
+
+def _stack(home: Home, running: Addresses | None) -> Finding:
+    if running is not None:
+        return Finding("stack", "ok", f"runs, process {running.pids.get('supervisor')}")
+    holder = home.holder()
+    if holder is not None:
+        return Finding("stack", "note", f"starting or stopping, process {holder}")
+    return Finding("stack", "note", "not running: `spendstream up --detach` starts it")
+
+
+def _broker_binary() -> Finding:
+    from spendstream.deploy.embedded.broker import BrokerError, broker_command
+
+    return _tried("broker binary", lambda: broker_command(0)[0], BrokerError)
+
+
+def _engine() -> Finding:
+    from importlib.metadata import PackageNotFoundError, version
+
+    return _tried("ClickHouse engine", lambda: f"chDB {version('chdb')}", PackageNotFoundError)
+
+
+def _port(name: str, port: int) -> Finding:
+    from spendstream.deploy.embedded.broker import BrokerError, refuse_taken
+
+    if port == 0:
+        return Finding(f"{name} port", "ok", "any free one")
+
+    def free() -> str:
+        refuse_taken(port)
+        return f"{port} is free"
+
+    return _tried(f"{name} port", free, BrokerError)
+
+
+def _kafka(servers: str) -> list[Finding]:
+    from spendstream.deploy.topics_admin import TopicsError, check
+
+    try:
+        mismatches = check(servers)
+    except TopicsError as error:
+        return [Finding("broker", "bad", str(error))]
+    topics = Finding("topics", "ok", "as they should be")
+    if mismatches:
+        topics = Finding("topics", "bad", "\n".join(mismatches))
+    return [Finding("broker", "ok", servers), topics]
+
+
+def _clickhouse(url: str, database: str) -> Finding:
+    from spendstream.api.stored import ClickHouseUnavailable, connect
+
+    def version() -> str:
+        client = connect(url, database)
+        try:
+            return f"{client.server_version} at {url}, database {database}"
+        finally:
+            client.close()
+
+    return _tried("ClickHouse", version, ClickHouseUnavailable)
+
+
+def _tried(what: str, look: Callable[[], str], fault: type[Exception]) -> Finding:
+    try:
+        return Finding(what, "ok", look())
+    except fault as error:
+        return Finding(what, "bad", str(error))

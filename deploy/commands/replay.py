@@ -1,0 +1,90 @@
+"""`spendstream replay`: a CSV trace as usage events."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from spendstream.deploy.commands.options import Json, bootstrap_servers
+from spendstream.deploy.console import print_json, progress, say
+from spendstream.deploy.home import Home
+from spendstream.deploy.settings import load
+
+MODELS = "openai/gpt-4o,anthropic/claude-sonnet-4-5,gcp.gemini/gemini-2.5-flash"
+
+
+def _speed(text: str) -> float | None:
+    if text == "max":
+        return None
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0
+    if not 0 < speed < 1e9:
+        raise typer.BadParameter("a number above 0, or max")
+    return speed
+
+
+def replay(
+    file: Annotated[Path, typer.Argument(help="CSV: TIMESTAMP, ContextTokens, GeneratedTokens.")],
+    workspaces: Annotated[int, typer.Option(min=1, help="Row i is of ws-(i mod this).")] = 50,
+    users: Annotated[int, typer.Option(min=1, help="Row i is of user-(i mod this).")] = 400,
+    models: Annotated[str, typer.Option(help="provider/model, comma-separated.")] = MODELS,
+    speed: Annotated[
+        Any, typer.Option(parser=_speed, metavar="N|max", help="Times as fast as it happened.")
+    ] = "max",
+    json: Json = False,
+) -> None:
+    """Send a trace. The last call is now. The same file again changes nothing: same ids."""
+    from spendstream.deploy.feed import feed
+    from spendstream.deploy.manifest import writing
+    from spendstream.deploy.replay import calls_of, parse_models
+    from spendstream.deploy.trace import read_trace
+
+    settings = load()
+    servers = bootstrap_servers(settings)
+    wanted = parse_models(models)
+    rows = read_trace(file)
+    calls = calls_of(
+        rows,
+        stem=file.stem,
+        workspaces=workspaces,
+        users=users,
+        models=wanted,
+        last_ms=time.time_ns() // 1_000_000,
+    )
+    with (
+        writing(Home(settings.home).manifests, file.stem) as manifest,
+        progress(f"sending {file.name}", len(calls)) as bar,
+    ):
+        fed = feed(
+            calls,
+            servers,
+            manifest,
+            speed=speed,
+            source=f"replay/{file.name}",
+            on_progress=lambda sent: bar.update(bar.task_ids[0], completed=sent),
+        )
+    if json:
+        print_json(
+            {
+                "file": str(file),
+                "events": fed.events,
+                "input_tokens": fed.input_tokens,
+                "output_tokens": fed.output_tokens,
+                "workspaces": min(workspaces, len(rows)),
+                "users": min(users, len(rows)),
+                "models": [f"{provider}/{model}" for provider, model in wanted],
+                "seconds": round(fed.seconds, 3),
+                "events_per_second": round(fed.events / fed.seconds),
+                "retried": fed.retried,
+                "manifest": str(manifest.path),
+            }
+        )
+    else:
+        rate = round(fed.events / fed.seconds)
+        say(f"{fed.events:,} events sent in {fed.seconds:.1f} s ({rate:,}/s)")
+        say(f"manifest: {manifest.path}")

@@ -1,0 +1,99 @@
+"""`spendstream report`: who spent what, grouped."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from spendstream.deploy.commands.options import Json, Timeout, bootstrap_servers, wait
+from spendstream.deploy.console import out, print_json, working
+from spendstream.deploy.settings import load
+
+NUMBERS = ("requests", "input_tokens", "output_tokens", "total_tokens")
+MONEY = ("cost_usd", "charge_usd")
+
+
+def moment(text: str) -> datetime:
+    """`2026-11-22`, `2026-11-22T10:00`, with an offset or in UTC."""
+    try:
+        given = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter("a date or time like 2026-11-22 or 2026-11-22T10:00Z") from None
+    return given if given.tzinfo else given.replace(tzinfo=UTC)
+
+
+def _filter(texts: list[str]) -> dict[str, list[str]]:
+    filters: dict[str, list[str]] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"{text!r} is not name=value", param_hint="--filter")
+        filters.setdefault(name, []).append(value)
+    return filters
+
+
+def report(
+    group_by: Annotated[
+        str,
+        typer.Option(
+            help="Comma-separated: workspace, user, model, provider, request_type, task, "
+            "trackable, api_key, quality, tag:<key>, hour, day, month."
+        ),
+    ] = "workspace",
+    start: Annotated[
+        Any, typer.Option("--from", parser=moment, metavar="TIME", help="At or after, UTC.")
+    ] = None,
+    end: Annotated[
+        Any, typer.Option("--to", parser=moment, metavar="TIME", help="Before, UTC.")
+    ] = None,
+    filters: Annotated[
+        list[str] | None, typer.Option("--filter", help="name=value; repeat for more.")
+    ] = None,
+    settled: Annotated[
+        bool, typer.Option("--settled", help="First wait until all that was sent is stored.")
+    ] = False,
+    timeout: Timeout = 120.0,
+    json: Json = False,
+) -> None:
+    """Requests, tokens, cost and charge by group. Works with the stack stopped, too."""
+    from spendstream.api.reports import report as grouped
+    from spendstream.deploy.clickhouse import reading
+
+    settings = load()
+    groups = [name.strip() for name in group_by.split(",") if name.strip()]
+    with reading(settings) as (_, client):
+        if settled:
+            wait(bootstrap_servers(settings), client, timeout)
+        with working("adding up"):
+            rows = grouped(client, groups, start, end, _filter(filters or []))
+    if json:
+        print_json(rows)
+    else:
+        out.print(table_of(rows, groups))
+
+
+def table_of(rows: list[dict[str, Any]], groups: list[str]) -> Table:
+    """The biggest charge first; money to the cent here only, exact in `--json`."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in groups:
+        table.add_column(name)
+    for name in (*NUMBERS, *MONEY):
+        table.add_column(name.replace("_usd", "").replace("_", " "), justify="right")
+    by_charge = sorted(rows, key=lambda row: Decimal(row["charge_usd"]), reverse=True)
+    periods = [name for name in groups if name in ("hour", "day", "month")]
+    for row in rows if periods else by_charge:
+        names = [str(row[name]) if row[name] is not None else "–" for name in groups]
+        numbers = [f"{row[name]:,}" for name in NUMBERS]
+        table.add_row(*names, *numbers, *(dollars(row[name]) for name in MONEY))
+    return table
+
+
+def dollars(amount: str) -> str:
+    """`$1,234.57` of an exact decimal string, for people."""
+    from spendstream.schemas.money import cents_display, pico_from_usd
+
+    return cents_display(pico_from_usd(amount))

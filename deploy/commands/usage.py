@@ -1,0 +1,96 @@
+"""`spendstream usage`: what is left of a workspace's credit and limits."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from spendstream.deploy import failures
+from spendstream.deploy.commands.options import Json, Timeout, wait
+from spendstream.deploy.console import CommandError, credit_bar, out, print_json, working
+from spendstream.deploy.home import Home
+from spendstream.deploy.settings import load
+from spendstream.schemas import WorkspaceState
+from spendstream.schemas.money import cents_display, usd_string
+from spendstream.schemas.period import from_ms
+
+_DECISION = {"allow": "green", "warn": "yellow", "block": "red"}
+
+
+def usage(
+    workspace: Annotated[str, typer.Argument(help="Its id.")],
+    settled: Annotated[
+        bool, typer.Option("--settled", help="First wait until all that was sent is counted.")
+    ] = False,
+    timeout: Timeout = 120.0,
+    json: Json = False,
+) -> None:
+    """Credit, overage and limits of a workspace, as the worker decides by them."""
+    from spendstream.api.state import read_stored_states, read_workspace_states
+    from spendstream.deploy.clickhouse import reading
+
+    settings = load()
+    running = Home(settings.home).running()
+    servers = settings.bootstrap_servers or (running.bootstrap_servers if running else None)
+    if servers and settled:
+        with reading(settings) as (_, client):
+            wait(servers, client, timeout)
+    with working("reading"):
+        if servers:
+            states = read_workspace_states(servers, workspace)
+        else:
+            with reading(settings) as (_, client):
+                states = read_stored_states(client, workspace)
+    if workspace not in states:
+        raise CommandError(f"workspace {workspace!r} never used anything", failures.UNAVAILABLE)
+    if json:
+        print_json(as_json(states[workspace]))
+    else:
+        show(states[workspace])
+
+
+def as_json(state: WorkspaceState) -> dict[str, Any]:
+    """Money as exact decimal strings of USD; counts as they are."""
+    values = state.model_dump(exclude={"kind", "limits", "as_of_ms"})
+    for name in [name for name in values if name.endswith("_pico")]:
+        values[f"{name.removesuffix('_pico')}_usd"] = usd_string(int(values.pop(name)))
+    values["as_of"] = _iso(state)
+    values["limits"] = []
+    for limit in state.limits:
+        shown = limit.model_dump()
+        for name in ("amount", "used", "remaining"):
+            amount = int(shown[name])
+            shown[name] = usd_string(amount) if limit.measure == "charge" else amount
+        values["limits"].append(shown)
+    return values
+
+
+def show(state: WorkspaceState) -> None:
+    """A bar for the credit and each limit."""
+    decision = f"[{_DECISION[state.decision]}]{state.decision}[/]"
+    out.print(f"[bold]{escape(state.workspace_id)}[/bold]  {decision}  {state.period}")
+    credit, charge = int(state.credit_pico), int(state.charge_pico)
+    overage, remaining = int(state.overage_pico), int(state.remaining_pico)
+    table = Table(box=None, show_header=False, pad_edge=False)
+    left = f"{cents_display(charge)} of {cents_display(credit)}, {cents_display(remaining)} left"
+    table.add_row("credit", credit_bar(charge, credit, 30), left)
+    if overage:
+        table.add_row("overage", Text(), f"[red]{cents_display(overage)}[/red]")
+    for limit in state.limits:
+        used, amount = int(limit.used), int(limit.amount)
+        figures = f"{used:,} of {amount:,} {limit.measure}"
+        if limit.measure == "charge":
+            figures = f"{cents_display(used)} of {cents_display(amount)}"
+        table.add_row(escape(limit.name), credit_bar(used, amount, 30), figures)
+    out.print(table)
+    tokens = f"{state.input_tokens:,} input and {state.output_tokens:,} output tokens"
+    out.print(f"{state.requests:,} requests, {tokens}", style="dim")
+    out.print(f"as of {_iso(state)}, plan version {state.plan_version}", style="dim")
+
+
+def _iso(state: WorkspaceState) -> str:
+    return from_ms(state.as_of_ms).isoformat(timespec="milliseconds").replace("+00:00", "Z")

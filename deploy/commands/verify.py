@@ -1,0 +1,79 @@
+"""`spendstream verify`: prove every figure."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from spendstream.deploy import failures
+from spendstream.deploy.commands.options import Json, Timeout, wait
+from spendstream.deploy.console import err, out, print_json
+from spendstream.deploy.home import Home
+from spendstream.deploy.settings import load
+
+SHOWN = 20
+
+
+def verify(
+    settled: Annotated[
+        bool,
+        typer.Option(help="First wait until all that was sent is stored."),
+    ] = True,
+    timeout: Timeout = 120.0,
+    json: Json = False,
+) -> None:
+    """Recount everything in plain decimals and compare. Exit code 1 on any difference.
+
+    Recount from the manifests of what was sent = raw rows = rollups = the workers' state = credit
+    and overage, to the pico-dollar. With the stack stopped it reads what the workers stored last.
+    """
+    from spendstream.api.jobs.verify import verify as verified
+    from spendstream.deploy.clickhouse import reading
+
+    settings = load()
+    home = Home(settings.home)
+    running = home.running()
+    servers = settings.bootstrap_servers or (running.bootstrap_servers if running else None)
+    with reading(settings) as (_, client):
+        if settled and servers:
+            wait(servers, client, timeout)
+        with err.status("recounting") as status:
+            result = verified(client, servers, home.manifests, lambda step: status.update(step))
+    if json:
+        print_json(result)
+    else:
+        show(dict(result))
+    if not result["ok"]:
+        raise typer.Exit(failures.NOT_RIGHT)
+
+
+def show(result: dict[str, Any]) -> None:
+    """The verdict, and the first differences."""
+    events = f"{result['events']:,} events"
+    if result["ok"]:
+        out.print(f"[bold green]✓ exact[/bold green]  {events}: no difference, to the pico-dollar")
+    else:
+        differences = result["differences"]
+        out.print(f"[bold red]✗ {len(differences):,} differences[/bold red] in {events}")
+        out.print(table_of(differences[:SHOWN]))
+        if len(differences) > SHOWN:
+            out.print(f"… and {len(differences) - SHOWN:,} more: --json shows all", style="dim")
+    out.print(f"  basis: {result['basis']}", style="dim")
+
+
+def table_of(differences: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("what", "where", "expected", "found"):
+        table.add_column(column, overflow="fold")
+    for item in differences:
+        where = ", ".join(
+            f"{name} {value}"
+            for name, value in item.items()
+            if name not in ("what", "expected", "found")
+        )
+        cells = (item["what"], where, item["expected"], item["found"])
+        table.add_row(*(escape(str(cell)) for cell in cells))
+    return table

@@ -1,0 +1,66 @@
+"""Exit codes, and which error means which.
+
+| code | meaning |
+|---|---|
+| 0 | done, and where something was checked, it is right |
+| 1 | it was checked, and it is not right: verify, doctor, topics check, a stale edit, lost events |
+| 2 | the command line, the settings or the input file is wrong |
+| 3 | something is not there: no stack, no broker, no ClickHouse, port taken, directory locked |
+| 130 | Ctrl-C |
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+OK: Final = 0
+NOT_RIGHT: Final = 1
+WRONG_INPUT: Final = 2
+UNAVAILABLE: Final = 3
+INTERRUPTED: Final = 130
+UNEXPECTED: Final = 70
+"""A mistake of ours (EX_SOFTWARE of sysexits.h)."""
+
+
+def exit_code(error: Exception) -> int | None:
+    """The code of an error whose message is for people; None where it is a mistake of ours."""
+    # imported when something failed, so that `--help` loads neither Kafka nor ClickHouse
+    from clickhouse_connect.driver.exceptions import ClickHouseError
+    from confluent_kafka import KafkaException
+
+    from spendstream.api.jobs.control import ControlUnavailable, StaleEdit
+    from spendstream.api.log import LogUnavailable
+    from spendstream.api.plans_file import PlansError
+    from spendstream.api.reports import ReportError
+    from spendstream.api.settled import NotSettled
+    from spendstream.api.stored import ClickHouseUnavailable
+    from spendstream.deploy.console import CommandError
+    from spendstream.deploy.embedded.broker import BrokerError
+    from spendstream.deploy.home import HomeLocked
+    from spendstream.deploy.settings import SettingsError
+    from spendstream.deploy.stack import DiskFull
+    from spendstream.deploy.supervisor import KeepsDying
+    from spendstream.deploy.topics_admin import TopicsError
+    from spendstream.deploy.trace import TraceError
+
+    if isinstance(error, CommandError):
+        return error.exit_code
+    if isinstance(error, SettingsError | PlansError | ReportError | TraceError):
+        return WRONG_INPUT
+    if isinstance(error, StaleEdit):
+        return NOT_RIGHT
+    unavailable = (
+        BrokerError,
+        ClickHouseError,
+        ClickHouseUnavailable,
+        ControlUnavailable,
+        DiskFull,
+        HomeLocked,
+        KafkaException,
+        KeepsDying,
+        LogUnavailable,
+        NotSettled,
+        OSError,
+        TopicsError,
+    )
+    return UNAVAILABLE if isinstance(error, unavailable) else None

@@ -1,0 +1,295 @@
+"""The embedded stack: broker, ClickHouse, worker and sink on this machine, with what order asks.
+
+Start: broker, ClickHouse, topics, migrations, what the mirror holds, worker, sink. The broker keeps
+its log in memory, so its death restarts everything around it; worker, sink and ClickHouse are
+restarted alone. Stop: drain the worker, then the sink and its mirror, then end ClickHouse and the
+broker, so that what was acknowledged is on disk before memory goes.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Final
+
+from clickhouse_connect.driver.exceptions import ClickHouseError
+from confluent_kafka import KafkaException
+
+from spendstream.api.jobs.rebuild import rebuild
+from spendstream.api.log import LogUnavailable
+from spendstream.api.settled import NotSettled, wait_settled
+from spendstream.api.stored import ClickHouseUnavailable, connect
+from spendstream.deploy import clickhouse, topics_admin
+from spendstream.deploy.embedded.broker import (
+    answers,
+    broker_command,
+    free_port,
+    refuse_taken,
+)
+from spendstream.deploy.home import Addresses, Home
+from spendstream.deploy.processes import Service, end_leftovers, write_leftovers
+from spendstream.deploy.settings import Settings
+from spendstream.deploy.supervisor import KeepsDying, Stopping, Supervisor
+from spendstream.schemas.topics import EMBEDDED_PARTITIONS
+from spendstream.sinks.clickhouse.migrate import migrate
+
+BROKER: Final = "broker"
+CLICKHOUSE: Final = "clickhouse"
+WORKER: Final = "worker"
+SINK: Final = "sink"
+
+ANY_DATABASE: Final = "default"
+"""One that is always there: ours is made by the migrations."""
+DRAIN_S: Final = 60.0
+LEAST_FREE_BYTES: Final = 200 * 1024**2
+_LOOK_S: Final = 0.1
+# SIGHUP: the terminal was closed
+_STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_DISK_EVERY_S: Final = 10.0
+
+log: Final = logging.getLogger("spendstream.supervisor")
+
+
+class DiskFull(RuntimeError):
+    """There is no room for the data; the message says where and how much is left."""
+
+
+class EmbeddedStack:
+    """The stack on one home directory, which this process must have locked."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        stopping: threading.Event,
+        hurrying: threading.Event,
+        phase: Callable[[str], None],
+    ) -> None:
+        """
+        Args:
+            stopping: set it to end `run`; a signal handler does.
+            hurrying: set it to end without draining.
+            phase: told in plain words what is being done.
+        """
+        self._home = Home(settings.home)
+        self._database = settings.clickhouse_database
+        self._settings = settings
+        self._stopping = stopping
+        self._hurrying = hurrying
+        self._phase = phase
+        self._supervisor = Supervisor(stopping)
+        self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
+        self.bootstrap_servers = f"127.0.0.1:{settings.kafka_port or free_port()}"
+        self.clickhouse_url = f"http://127.0.0.1:{settings.clickhouse_port or free_port()}"
+
+    def run(self, on_ready: Callable[[Addresses], None]) -> None:
+        """Start, keep running until told to stop, drain and end.
+
+        Raises:
+            BrokerError, KeepsDying, DiskFull, TopicsError, ClickHouseUnavailable,
+            RebuildFailed: in plain words; everything that had been started is ended.
+        """
+        try:
+            self._refuse_taken_ports()
+            self._check_disk()
+            for name in end_leftovers(self._home.leftovers):
+                log.warning("%s was left behind by a killed supervisor; ended it", name)
+            self._start()
+            on_ready(self._publish())
+            self._watch()
+        except Stopping:
+            self._drain()
+        finally:
+            self._home.withdraw()
+            self._end()
+
+    def _start(self) -> None:
+        self._phase("starting the broker")
+        self._supervisor.start(self._broker())
+        self._phase("starting ClickHouse")
+        self._supervisor.start(self._clickhouse())
+        self._fill_broker()
+
+    def _fill_broker(self) -> None:
+        """From an empty broker to a running worker and sink."""
+        self._phase("creating topics and tables")
+        topics_admin.create(self.bootstrap_servers, EMBEDDED_PARTITIONS)
+        client = connect(self.clickhouse_url, ANY_DATABASE)
+        try:
+            migrate(client, self._database)
+        finally:
+            client.close()
+        self._phase("loading what was stored into the broker")
+        rebuild(self.bootstrap_servers, self.clickhouse_url, self._database)
+        self._phase("starting the worker and the sink")
+        self._supervisor.start(self._worker())
+        self._supervisor.start(self._sink())
+
+    def _watch(self) -> None:
+        """Restart what dies until told to stop, which raises Stopping."""
+        next_disk_check = time.monotonic() + _DISK_EVERY_S
+        while True:
+            self._supervisor.pause(_LOOK_S)
+            if not self._supervisor.alive(BROKER):
+                self._restart_around_broker()
+            if self._supervisor.look():
+                self._publish()
+            if time.monotonic() > next_disk_check:
+                next_disk_check = time.monotonic() + _DISK_EVERY_S
+                try:
+                    self._check_disk()
+                except DiskFull as error:
+                    # the sink keeps trying: it goes on by itself when there is room
+                    log.error("%s", error)
+
+    def _restart_around_broker(self) -> None:
+        log.error("the broker died, and its log was in memory: restarting the whole stack")
+        self._home.withdraw()
+        for name in (WORKER, SINK, BROKER):
+            self._supervisor.kill(name)
+        self._supervisor.start(self._broker())
+        while not self._supervisor.all_ready:  # ClickHouse may be down as well
+            self._supervisor.look()
+            self._supervisor.pause(_LOOK_S)
+        self._fill_broker()
+        self._publish()
+
+    def _drain(self) -> None:
+        """Everything acknowledged into ClickHouse, or the log says what is not."""
+        if not self._supervisor.alive(WORKER):
+            return
+        self._phase("draining: waiting until all that was sent is stored")
+        if self._settle(DRAIN_S):
+            self._supervisor.stop(WORKER)
+            # what the worker wrote last
+            self._settle(DRAIN_S / 4)
+
+    def _settle(self, timeout: float) -> bool:
+        def meanwhile(_: object) -> None:
+            if self._hurrying.is_set():
+                raise Stopping("told twice to stop")
+            self._supervisor.look()  # a sink that dies now is needed still
+
+        try:
+            client = connect(self.clickhouse_url, self._database)
+            try:
+                wait_settled(self.bootstrap_servers, client, timeout, meanwhile)
+            finally:
+                client.close()
+        except (
+            NotSettled,
+            LogUnavailable,
+            KafkaException,
+            KeepsDying,
+            Stopping,
+            ClickHouseUnavailable,
+            ClickHouseError,
+        ) as error:
+            log.error("stopping although not all is stored: %s", error)
+            return False
+        return True
+
+    def _end(self) -> None:
+        self._phase("stopping")
+        for name in (WORKER, SINK, CLICKHOUSE, BROKER):
+            if self._hurrying.is_set() and name != CLICKHOUSE:
+                self._supervisor.kill(name)
+            else:
+                self._supervisor.stop(name)
+        self._home.leftovers.unlink(missing_ok=True)
+
+    def _publish(self) -> Addresses:
+        pids = self._supervisor.pids
+        write_leftovers(self._home.leftovers, pids)
+        addresses = Addresses(
+            bootstrap_servers=self.bootstrap_servers,
+            clickhouse_url=self.clickhouse_url,
+            home=str(self._home.path),
+            started_at=self._started_at,
+            pids={"supervisor": os.getpid(), **pids},
+        )
+        self._home.publish(addresses)
+        return addresses
+
+    def _refuse_taken_ports(self) -> None:
+        for address in (self.bootstrap_servers, self.clickhouse_url):
+            refuse_taken(int(address.rpartition(":")[2]))
+
+    def _check_disk(self) -> None:
+        free = shutil.disk_usage(self._home.path).free
+        if free < LEAST_FREE_BYTES:
+            raise DiskFull(
+                f"the disk of {self._home.path} is full: {free // 1024**2} MB are free, "
+                f"{LEAST_FREE_BYTES // 1024**2} MB are needed. Free some, or choose another "
+                "directory with SPENDSTREAM_HOME."
+            )
+
+    def _broker(self) -> Service:
+        port = int(self.bootstrap_servers.rpartition(":")[2])
+        return Service(
+            BROKER,
+            tuple(broker_command(port)),
+            self._home.log(BROKER),
+            ready=lambda: answers(self.bootstrap_servers),
+            start_s=20,
+            stop_s=5,
+        )
+
+    def _clickhouse(self) -> Service:
+        port = self.clickhouse_url.rpartition(":")[2]
+        command = (sys.executable, "-m", "spendstream.deploy.embedded.chdb_server")
+        return Service(
+            CLICKHOUSE,
+            (*command, "--data-dir", str(self._home.clickhouse), "--port", port),
+            self._home.log(CLICKHOUSE),
+            ready=lambda: clickhouse.answers(self.clickhouse_url),
+            orphan_signal=signal.SIGTERM,
+        )
+
+    def _worker(self) -> Service:
+        return self._ours(WORKER, "--group", self._settings.worker_group)
+
+    def _sink(self) -> Service:
+        return self._ours(SINK, "--group", self._settings.sink_group, "--mirror")
+
+    def _ours(self, name: str, *options: str) -> Service:
+        ready_file = self._home.ready_file(name)
+        addresses = {
+            "SPENDSTREAM_HOME": str(self._home.path),
+            "SPENDSTREAM_BOOTSTRAP_SERVERS": self.bootstrap_servers,
+            "SPENDSTREAM_CLICKHOUSE_URL": self.clickhouse_url,
+            "SPENDSTREAM_CLICKHOUSE_DATABASE": self._database,
+        }
+        command = (sys.executable, "-m", "spendstream.deploy.cli", name)
+        return Service(
+            name,
+            (*command, "--ready-file", str(ready_file), *options),
+            self._home.log(name),
+            ready=ready_file.exists,
+            ready_file=ready_file,
+            environment=addresses,
+        )
+
+
+@contextmanager
+def signals(stopping: threading.Event, hurrying: threading.Event) -> Iterator[None]:
+    """Ctrl-C and SIGTERM stop in order; a second one stops without draining."""
+
+    def handle(_: int, __: object) -> None:
+        if stopping.is_set():
+            hurrying.set()
+        stopping.set()
+
+    before = {sign: signal.signal(sign, handle) for sign in _STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for sign, handler in before.items():
+            signal.signal(sign, handler)
