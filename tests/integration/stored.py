@@ -1,0 +1,213 @@
+"""Events through the core and the sinks' own insert, without a broker: figures to look at.
+
+The worker and the loader around these two parts have tests of their own; here the rows, rollups
+and mirrors they leave are what matters.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from clickhouse_connect.driver.client import Client
+
+from spendstream.deploy.manifest import writing
+from spendstream.producers import cloudevent
+from spendstream.schemas import Plan, PlanVersion, Trackable, Usage, UsageEvent
+from spendstream.schemas.partition import partition_of
+from spendstream.schemas.price_compile import compile_book
+from spendstream.schemas.topics import CONTROL_PLANS, USAGE_EVENTS
+from spendstream.sinks.clickhouse.config import LoaderConfig
+from spendstream.sinks.clickhouse.migrate import migrate
+from spendstream.sinks.clickhouse.store import Store
+from spendstream.sinks.clickhouse.tables import TABLES
+from spendstream.streams.core.finish import finish
+from spendstream.streams.core.outputs import Batch
+from spendstream.streams.core.plans import PlanTable
+from spendstream.streams.core.process import process
+from spendstream.streams.core.state import InputPosition, PartitionState
+
+PARTITIONS = 2
+BOOK = compile_book()
+NOON = 1_795_348_800_000  # 2026-11-22T12:00:00Z
+HEADERS = list[tuple[str, bytes | None]]
+
+
+@dataclass(slots=True)
+class Record:
+    """A Kafka record as the core reads it."""
+
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: HEADERS
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """An event with its id and times in milliseconds."""
+
+    id: str
+    time_ms: int
+    arrival_ms: int
+    event: UsageEvent
+
+
+@dataclass(slots=True)
+class Figures:
+    """A database being filled. `load` may be called several times."""
+
+    client: Client
+    database: str
+    url: str
+    plans: PlanTable = field(default_factory=PlanTable)
+    states: dict[int, PartitionState] = field(default_factory=dict)
+    tokens: int = 0
+
+    def __post_init__(self) -> None:
+        migrate(self.client, self.database)
+        for partition in range(PARTITIONS):
+            self.states[partition] = PartitionState(partition, PARTITIONS)
+
+    @property
+    def store(self) -> Store:
+        return Store(LoaderConfig("none:9092", self.url, self.database))
+
+    def set_plans(self, plans: Mapping[str | None, Plan], at_ms: int = 0) -> None:
+        """As the control writer would, with the mirror of its topic."""
+        rows = []
+        for number, (workspace, plan) in enumerate(plans.items(), self.plans.revision + 1):
+            version = PlanVersion(
+                version=number,
+                workspace_id=workspace,
+                plan=plan,
+                effective_from_ms=at_ms,
+                written_at_ms=at_ms,
+                author="test",
+            )
+            self.plans.add(version)
+            text = version.model_dump_json()
+            rows.append([CONTROL_PLANS, 0, number - 1, workspace or "", text])
+        self.store.put("mirror_control", ["topic", "partition", "offset", "key", "value"], rows)
+
+    def load(
+        self,
+        sent: Iterable[Sent],
+        raw: Iterable[tuple[int, Record]] = (),
+        *,
+        mirrored: bool = True,
+    ) -> None:
+        """Events, and other records given with their partition, through core and insert."""
+        records: dict[int, list[Record]] = {partition: [] for partition in self.states}
+        for item in sent:
+            partition = partition_of(item.event.workspace_id, PARTITIONS)
+            records[partition].append(record_of(item))
+        for partition, record in raw:
+            records[partition].append(record)
+        for partition, state in self.states.items():
+            start = state.checkpoint.inputs[USAGE_EVENTS].upto
+            for number, record in enumerate(records[partition]):
+                record.offset = start + number
+            self._batch(state, records[partition], mirrored)
+
+    def _batch(self, state: PartitionState, records: list[Record], mirrored: bool) -> None:
+        batch = Batch()
+        process(state, batch, USAGE_EVENTS, records, BOOK, self.plans)
+        control = InputPosition(upto=self.plans.revision)
+        state.checkpoint.control[CONTROL_PLANS] = control
+        closing = finish(state, batch)
+        partition = state.checkpoint.partition
+        for topic, rows in batch.rows.items():
+            if rows:
+                self.tokens += 1
+                self.store.insert(TABLES[topic], [value for _, value in rows], f"t{self.tokens}")
+        if mirrored:
+            version = state.checkpoint.batch << 20
+            self.store.put(
+                "mirror_checkpoint",
+                ["partition", "key", "value", "epoch", "offset", "version"],
+                [
+                    [
+                        partition,
+                        (key or b"").decode(),
+                        value.decode(),
+                        "e",
+                        number,
+                        version + number,
+                    ]
+                    for number, (key, value) in enumerate(closing.checkpoint)
+                ],
+            )
+
+
+def record_of(item: Sent) -> Record:
+    headers: HEADERS = [
+        (name, value.encode() if isinstance(value, str) else value)
+        for name, value in cloudevent.headers(item.id.encode(), b"test", item.time_ms)
+    ]
+    event = item.event
+    return Record(
+        0, item.arrival_ms, event.workspace_id.encode(), cloudevent.encode(event), headers
+    )
+
+
+def some_events(count: int = 600, start_ms: int = NOON, step_ms: int = 450_000) -> list[Sent]:
+    """Events of every kind that a report can tell apart, over some three days."""
+    models = [
+        ("openai", "gpt-4o"),
+        ("anthropic", "claude-sonnet-4-5"),
+        ("gcp.gemini", "gemini-2.5-flash"),
+        ("openai", "no-such-model"),
+    ]
+    sent = []
+    for n in range(count):
+        provider, model = models[n % 17 % 4]
+        workspace = f"ws-{n % 5}"
+        blocked, unknown = n % 31 == 0, n % 37 == 0
+        usage = Usage(
+            input_tokens=500 + n * 37 % 5_000,
+            output_tokens=n * 11 % 900,
+            cache_read_input_tokens=n % 300,
+            cache_write_input_tokens=n % 50,
+            reasoning_output_tokens=0,
+        )
+        time_ms = start_ms + n * step_ms
+        event = UsageEvent(
+            provider=provider,
+            response_model=model,
+            usage=None if blocked or unknown else usage,
+            workspace_id=workspace,
+            user_id=f"user-{n % 7}" if n % 3 else None,
+            api_key_id=f"key-{n % 2}" if n % 5 else None,
+            request_type=("chat", "grading", None)[n % 3],
+            task_id=f"task-{n % 9}" if n % 4 == 0 else None,
+            trackable=Trackable(type="doc", id=f"d-{n % 6}") if n % 6 == 0 else None,
+            tags={"team": f"t{n % 3}"} if n % 2 else {},
+            status="blocked" if blocked else "ok",
+            usage_quality="estimated" if n % 13 == 0 else "measured",
+        )
+        sent.append(Sent(f"e-{n}", time_ms, time_ms + 20, event))
+    return sent
+
+
+def write_manifest(directory: Path, sent: Iterable[Sent]) -> None:
+    with writing(directory, "test") as manifest:
+        for item in sent:
+            manifest.add(item.id, item.time_ms, item.event)
+
+
+def refused(arrival_ms: int, value: bytes | None, event_id: str = "bad") -> Record:
+    """A record that the core refuses."""
+    headers: HEADERS = [
+        (name, text.encode() if isinstance(text, str) else text)
+        for name, text in cloudevent.headers(event_id.encode(), b"test", arrival_ms)
+    ]
+    return Record(0, arrival_ms, b"k\xff", value, headers)
+
+
+def as_json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
