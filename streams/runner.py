@@ -141,11 +141,17 @@ class PartitionRunner:
                 metrics.halted.labels(type(error).__name__).inc()
                 self._drop()
                 await asyncio.sleep(_HALTED_RETRY_S)
-            except PartitionError as error:
+            except Exception as error:
+                # Also what nobody foresaw: trying again from the last commit loses nothing, and
+                # skipping what caused it would.
                 wait = _RETRY_S[min(attempt, len(_RETRY_S) - 1)]
                 attempt += 1
                 self._log.warning(
-                    "partition_recovers", error=str(error), kind=type(error).__name__, wait_s=wait
+                    "partition_recovers",
+                    error=str(error),
+                    kind=type(error).__name__,
+                    wait_s=wait,
+                    exc_info=not isinstance(error, PartitionError),
                 )
                 metrics.errors.labels(type(error).__name__).inc()
                 self._drop()

@@ -1,4 +1,4 @@
-"""A partition's transactional producer: a batch is one transaction, or an error that says what next.
+"""A partition's transactional producer: a batch is one transaction, or a named error.
 
 `transactional.id` is made of group and partition, so whoever is assigned the partition fences
 whoever had it before.

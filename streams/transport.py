@@ -101,7 +101,8 @@ class BatchedConsumerThread(AIOKafkaConsumerThread):
 
     async def seek_all(self, offsets: Mapping[TP, int]) -> int:
         """Seek, and return the generation that batches from there on carry."""
-        return await self.call_thread(self._seek_all, offsets)
+        generation: int = await self.call_thread(self._seek_all, offsets)
+        return generation
 
     async def _seek_all(self, offsets: Mapping[TP, int]) -> int:
         consumer = self._ensure_consumer()
@@ -138,11 +139,12 @@ class BatchedConsumer(Consumer):
 
     @property
     def engine(self) -> Assignment:
-        return self.app.engine
+        engine: Assignment = self.app.engine
+        return engine
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:
-        fetched: dict[TP, Fetched] | None
-        fetched, active = cast(Any, await self._wait_next_records(timeout))
+        waited: Any = await self._wait_next_records(timeout)
+        fetched, active = waited
         generation_id = self.app.consumer_generation_id
         if fetched is None or self.should_stop:
             return
@@ -150,15 +152,16 @@ class BatchedConsumer(Consumer):
             await self.perform_seek()
             return
         for tp, batch in fetched.items():
-            if not self.flow_active or self.app.consumer_generation_id != generation_id:
+            stopped: bool = not self.flow_active  # other tasks change it meanwhile
+            if stopped or self.app.consumer_generation_id != generation_id:
                 return  # a rebalance has begun: whoever gets the partition reads this again
-            if active is None or tp in active or tp in self._buffered_partitions:
+            if tp in active or tp in self._buffered_partitions:
                 yield tp, self._message(tp, batch)
 
     def _message(self, tp: TP, batch: Fetched) -> Message:
         message: Any = self._to_message(tp, batch.records[-1])
         message.value = batch
-        return message
+        return cast(Message, message)
 
     async def perform_seek(self) -> None:
         # Runs after the join, so that heartbeats go on while partitions recover

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from spendstream.schemas.prices import PriceBook, price
+from spendstream.schemas.records import CostQuality
 from spendstream.streams.core.outputs import LeafStruct
 
 
@@ -51,3 +52,17 @@ def price_event(book: PriceBook, event: Any, time_ms: int) -> PricedEvent:
             )
         )
     return PricedEvent(tuple(leaves), cost, prices.rule)
+
+
+_STANDARD_TIERS: Final = frozenset({None, "default", "standard", "auto"})
+
+
+def cost_quality(event: Any, cost: int | None) -> CostQuality:
+    """What the cost rests on. Batch and other service tiers are priced at the standard rates for
+    want of better, and say so: `estimated`."""
+    if cost is None:
+        return "unpriced"
+    quality: CostQuality = event.usage_quality
+    if quality == "measured" and (event.batch or event.service_tier not in _STANDARD_TIERS):
+        return "estimated"
+    return quality

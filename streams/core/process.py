@@ -44,7 +44,7 @@ from spendstream.streams.core.outputs import (
     headers_base64,
 )
 from spendstream.streams.core.plans import PlanTable
-from spendstream.streams.core.pricing import price_event
+from spendstream.streams.core.pricing import cost_quality, price_event
 from spendstream.streams.core.schedule import advance, refresh_plan
 from spendstream.streams.core.state import PartitionState, Workspace
 
@@ -188,7 +188,7 @@ def _take(
         leaves=leaves,
         cost_pico=None if cost is None else str(cost),
         charge_pico=None if charge is None else str(charge),
-        cost_quality="unpriced" if cost is None else event.usage_quality,
+        cost_quality=cost_quality(event, cost),
         price_rule=rule,
         price_version=book.version,
         plan_version=ws.force.version,
