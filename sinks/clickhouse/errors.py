@@ -1,7 +1,7 @@
 """What can go wrong while loading, named by what the loop does next.
 
 LoaderError
-├── Retry               back off, then do the same thing again (ClickHouse or Kafka is away, slow, …)
+├── Retry               back off, then do the same thing again (ClickHouse or Kafka is away or slow)
 ├── Lost                let go of the partition; its new owner goes on
 └── Stop                stop this partition and say why; a person has to look
     ├── Gap             a seq is missing: rows were lost on the way here

@@ -1,4 +1,4 @@
-"""`workspace.checkpoint` on its way into its mirror: whole batches, and not before their rows. Pure.
+"""`workspace.checkpoint` on its way into its mirror: whole batches, after their rows. Pure.
 
 A worker's batch is state records and, last, the checkpoint. The mirror is what a restarted broker
 is filled from, so it must never hold a state without its checkpoint, nor a checkpoint whose rows

@@ -60,6 +60,10 @@ class Intent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The same insert has the same token, whoever does it and however often."""
         return f"{topic}:{partition}:{self.epoch}:{self.start}:{self.end}"
 
+    def finished(self) -> Intent:
+        """The same, done."""
+        return msgspec.structs.replace(self, done=True)
+
     def standing(self, stored_seq: int) -> Standing:
         """What the highest seq in ClickHouse says about this intent."""
         if stored_seq < self.seq_before or (self.done and stored_seq < self.seq):

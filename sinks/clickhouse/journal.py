@@ -127,7 +127,8 @@ class Journal:
                     offset, error = message.offset(), message.error()
                     if error is None:
                         key, value = message.key(), message.value()
-                        assert key is not None and value is not None  # only `write` writes here
+                        assert key is not None  # only `write` writes here
+                        assert value is not None
                         found[key.decode()] = intents.decode(value)
                     elif error.code() != KafkaError._PARTITION_EOF:
                         raise Retry(f"cannot read {self}: {error}")

@@ -78,10 +78,7 @@ class Mirror:
     def last_intents(self) -> dict[str, Intent]:
         """The last intent of each topic, of whatever epoch."""
         rows = self._store.query(
-            "SELECT topic, value FROM mirror_positions FINAL"
-            " WHERE partition = {partition:UInt32}",
+            "SELECT topic, value FROM mirror_positions FINAL WHERE partition = {partition:UInt32}",
             {"partition": self._partition},
         )
         return {str(topic): intents.decode(str(value).encode()) for topic, value in rows}
-
-

@@ -24,7 +24,7 @@ from spendstream.sinks.clickhouse.tables import BLOCK_SETTINGS, INSERT_SETTINGS,
 REQUEST_SECONDS: Final = 60
 CONNECT_SECONDS: Final = 5
 COUNT_SECONDS: Final = 10.0
-"""How old the count of inserts in an intent may be; it is a margin's worth of inserts."""
+"""How old the count of inserts may be. An old one only makes an intent look older."""
 
 _REFUSALS: Final = frozenset(
     {
@@ -92,8 +92,9 @@ class Store:
         self._config = config
         self._connecting = threading.Lock()
         self._connected: Client | None = None
-        self._inserts = 0
-        self._inserts_read = float("-inf")
+        self.inserts_seen = 0
+        """How many inserts ClickHouse had seen when they were last counted: never too many."""
+        self._counted_at = float("-inf")
         self._lock_seen = float("-inf")
 
     @property
@@ -152,13 +153,12 @@ class Store:
         )
         return {str(topic): int(str(seq)) for topic, seq in rows}
 
-    def inserts(self) -> int:
-        """How many inserts ClickHouse has seen, at most COUNT_SECONDS ago. Never too many."""
-        if time.monotonic() - self._inserts_read > COUNT_SECONDS:
+    def count_inserts(self) -> None:
+        """Bring `inserts_seen` up to date where it is older than COUNT_SECONDS."""
+        if time.monotonic() - self._counted_at > COUNT_SECONDS:
             rows = self.query("SELECT sum(inserts) FROM positions", {})
-            self._inserts = int(str(rows[0][0]))
-            self._inserts_read = time.monotonic()
-        return self._inserts
+            self.inserts_seen = int(str(rows[0][0]))
+            self._counted_at = time.monotonic()
 
     def count(self, table: Table, partition: int, after: int, upto: int) -> int:
         """Rows of the raw table with `after` < seq ≤ `upto`."""

@@ -1,0 +1,293 @@
+"""A lane: one partition number of all topics, on its way into ClickHouse.
+
+    read ──▶ batch ──▶ intent (sink.positions) ──▶ insert under its token ──▶ done, with the next
+
+The main thread reads into the lane (`add`, `take`, `settle`), the lane's own thread does what
+waits (`open`, `load`, `finish`). They share nothing but what they hand over.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+import structlog
+from confluent_kafka import OFFSET_BEGINNING
+
+from spendstream.schemas.topics import WORKSPACE_CHECKPOINT
+from spendstream.sinks.clickhouse import metrics
+from spendstream.sinks.clickhouse.config import LoaderConfig
+from spendstream.sinks.clickhouse.epochs import epochs
+from spendstream.sinks.clickhouse.errors import Ahead, Behind, Gap, Undecided
+from spendstream.sinks.clickhouse.holdback import Held, HoldBack
+from spendstream.sinks.clickhouse.intents import Intent, Standing
+from spendstream.sinks.clickhouse.journal import Journal
+from spendstream.sinks.clickhouse.mirror import Mirror
+from spendstream.sinks.clickhouse.retry import until
+from spendstream.sinks.clickhouse.store import Store
+from spendstream.sinks.clickhouse.stream import Stream, Work
+from spendstream.sinks.clickhouse.tables import TABLES, Table
+
+T = TypeVar("T")
+
+PROOF_SECONDS: Final = 20.0
+"""An intent older than this is written again before its insert: a process that was asleep for
+longer finds out there that it was replaced."""
+DONE_SECONDS: Final = 2.0
+"""Without new rows, this long after an insert its intent is marked done."""
+
+_log = structlog.get_logger("spendstream.sinks")
+
+
+@dataclass(slots=True)
+class Flush:
+    """What a lane hands to its thread in one go."""
+
+    works: list[Work] = field(default_factory=list)
+    done: dict[str, Intent] = field(default_factory=dict)
+    checkpoint: list[Held] = field(default_factory=list)
+    control: dict[str, list[Held]] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.works or self.done or self.checkpoint or self.control)
+
+
+class Lane:
+    """One partition number. `topics` are those of its topics that were assigned."""
+
+    def __init__(
+        self, config: LoaderConfig, store: Store, partition: int, topics: Sequence[str]
+    ) -> None:
+        self.partition = partition
+        self.given_up = threading.Event()
+        self._config = config
+        self._store = store
+        self._topics = tuple(topics)
+        self._journal = Journal(config, partition)
+        self._mirror = Mirror(store, partition) if config.mirror else None
+        self._proven_at = 0.0
+        self._streams: dict[str, Stream] = {}
+        self._held = HoldBack()
+        self._control: dict[str, list[Held]] = {}
+        self._since: float | None = None
+        self._settled_at = 0.0
+
+    # ------------------------------------------------------------------ the lane's own thread
+
+    def open(self) -> dict[str, int]:
+        """Take the partition over; returns where to read each topic from.
+
+        Raises Stop where ClickHouse and the intents contradict each other, and Lost.
+        """
+        written = self._until("opening sink.positions", self._journal.open)
+        self._proven_at = time.monotonic()
+        ids = self._until("asking for topic ids", lambda: epochs(self._config, self._topics))
+        self._until("counting inserts", self._store.count_inserts)
+        loaded = self._until("reading positions", lambda: self._store.positions(self.partition))
+        mirror = self._mirror
+        kept = self._until("reading the mirror", mirror.last_intents) if mirror else {}
+        starts = {}
+        for topic in self._topics:
+            table = TABLES.get(topic)
+            if table is not None:
+                intent = written.get(topic) or kept.get(topic)
+                starts[topic] = self._resume(table, ids[topic], loaded.get(topic, 0), intent)
+            elif topic == WORKSPACE_CHECKPOINT and mirror is not None:
+                epoch = ids[topic]
+                starts[topic] = self._until("reading the mirror", lambda: mirror.open(epoch))  # noqa: B023
+            else:
+                starts[topic] = OFFSET_BEGINNING
+        return starts
+
+    def load(self, flush: Flush) -> None:
+        """Intents, inserts, mirrors: in this order. Raises Stop and Lost."""
+        entries = {w.table.topic: w.intent for w in flush.works if not w.again} | flush.done
+        if entries:
+            self._until("writing intents", lambda: self._prove(entries))
+        for work in flush.works:
+            self._insert(work)
+        self._until("counting inserts", self._store.count_inserts)
+        mirror = self._mirror
+        if mirror is None:
+            return
+        for topic, records in flush.control.items():
+            self._until("mirroring", lambda: mirror.control(topic, records))  # noqa: B023
+        if flush.checkpoint:
+            self._until("mirroring", lambda: mirror.checkpoint(flush.checkpoint))
+
+    def _resume(self, table: Table, epoch: str, stored: int, intent: Intent | None) -> int:
+        """Set the topic's stream up from its last intent and from what ClickHouse has."""
+        topic, partition = table.topic, self.partition
+        pending = None
+        if intent is not None:
+            where = f"{topic}[{partition}]: the last intent goes to seq {intent.seq}"
+            standing = intent.standing(stored)
+            if standing is Standing.BEHIND:
+                raise Behind(
+                    f"{where}, ClickHouse has only {stored}: it lost data. Restore it; or delete"
+                    f" the records of sink.positions to load again what Kafka still has"
+                )
+            if standing is Standing.AHEAD:
+                raise Ahead(f"{where}, ClickHouse has {stored}: somebody else wrote into it")
+            if intent.epoch != epoch:
+                self._complete_views(table, intent, standing)
+            elif not intent.done:
+                pending = intent
+        self._streams[topic] = Stream(table, partition, epoch, stored, pending)
+        metrics.POSITION.labels(topic, partition).set(stored)
+        if intent is None or intent.epoch != epoch:
+            return OFFSET_BEGINNING
+        return intent.start if pending else intent.end
+
+    def _complete_views(self, table: Table, intent: Intent, standing: Standing) -> None:
+        """An intent whose topic is gone: it cannot be read again, but its rows may be there.
+
+        Where they are not, the new topic has them, or their seq is missed as a gap.
+        """
+        if intent.done or standing is not Standing.THERE or not intent.rows:
+            return
+        self._check_age(table, intent)
+        token = intent.token(table.topic, self.partition)
+        self._until(
+            "completing views",
+            lambda: self._store.insert_again(
+                table, self.partition, intent.seq_before, intent.seq, token
+            ),
+        )
+
+    def _insert(self, work: Work) -> None:
+        table, intent, rows = work.table, work.intent, work.batch.rows
+        if work.again:
+            metrics.INTENTS_REPLAYED.labels(table.topic).inc()
+            self._check_age(table, intent)
+        token = intent.token(table.topic, self.partition)
+        begun = 0.0
+
+        def attempt() -> None:
+            nonlocal begun
+            if time.monotonic() - self._proven_at > PROOF_SECONDS:
+                self._prove({table.topic: intent})
+            begun = time.monotonic()
+            self._store.insert(table, rows, token)
+
+        self._until("inserting", attempt)
+        metrics.INSERT_SECONDS.labels(table.topic).observe(time.monotonic() - begun)
+        metrics.LAG_SECONDS.labels(table.topic).observe(time.time() - work.batch.oldest_ms / 1000)
+        metrics.INSERTS.labels(table.topic).inc()
+        metrics.ROWS.labels(table.topic).inc(len(rows))
+
+    def _check_age(self, table: Table, intent: Intent) -> None:
+        """Past half of what ClickHouse remembers of tokens, look whether the rows are there.
+
+        If they are, whether every view has them too cannot be told from sums that later rows have
+        gone into: a person has to decide.
+        """
+        self._until("counting inserts", self._store.count_inserts)
+        if intent.trusts_token(self._store.inserts_seen, time.time_ns() // 1_000_000):
+            return
+        there = self._until(
+            "counting rows",
+            lambda: self._store.count(table, self.partition, intent.seq_before, intent.seq),
+        )
+        if there:
+            raise Undecided(
+                f"{table.topic}[{self.partition}]: an intent for seq {intent.seq_before + 1} to"
+                f" {intent.seq} is too old for its token, and {there} of its {intent.rows} rows"
+                f" are in {table.name}: compare the rollups with the raw rows, then mark it done"
+            )
+
+    def _prove(self, entries: dict[str, Intent]) -> None:
+        """Write intents, which only the partition's owner can."""
+        self._journal.write(entries)
+        self._proven_at = time.monotonic()
+        if self._mirror is not None:
+            self._mirror.positions(entries)
+
+    def _until(self, step: str, attempt: Callable[[], T]) -> T:
+        return until(step, self.given_up, attempt)
+
+    # ------------------------------------------------------------------------ the main thread
+
+    def add(
+        self, topic: str, offset: int, key: bytes | None, value: bytes | None, timestamp_ms: int
+    ) -> None:
+        """Take the next record of a topic. Raises Stop."""
+        if self._since is None:
+            self._since = time.monotonic()
+        stream = self._streams.get(topic)
+        if stream is not None:
+            try:
+                stream.add(offset, value, timestamp_ms)
+            except Gap:
+                metrics.GAPS.labels(topic).inc()
+                raise
+        elif topic == WORKSPACE_CHECKPOINT:
+            self._held.add(key, value, offset)
+        else:
+            held = Held((key or b"").decode(), (value or b"").decode(), offset)
+            self._control.setdefault(topic, []).append(held)
+
+    def full(self, topic: str) -> bool:
+        """Whether to read no more of the topic until the next `take`."""
+        stream = self._streams.get(topic)
+        return stream is not None and stream.full(self._config.max_rows)
+
+    def take(self, linger_seconds: float) -> Flush:
+        """What to load now: nothing, until something has lingered or a batch is full."""
+        now = time.monotonic()
+        flush = Flush()
+        lingered = self._since is not None and now - self._since >= linger_seconds
+        full = any(stream.full(self._config.max_rows) for stream in self._streams.values())
+        if lingered or full:
+            self._since = None
+            for topic, stream in self._streams.items():
+                work, repeats = stream.take(self._store.inserts_seen)
+                metrics.REPEATS.labels(topic).inc(repeats)
+                if work is not None:
+                    flush.works.append(work)
+            flush.control, self._control = self._control, {}
+            if not self.idle:  # behind a range that is inserted again there may be newer rows
+                self._since = now
+        flush.checkpoint = self._held.release(
+            {topic: stream.seq for topic, stream in self._streams.items()}
+        )
+        if flush or now - self._settled_at >= DONE_SECONDS:
+            flush.done = self._done(flush)
+        return flush
+
+    def settle(self, flush: Flush) -> list[tuple[str, int]]:
+        """The flush is in ClickHouse; returns the next offset of its topics."""
+        self._settled_at = time.monotonic()
+        for topic in flush.done:
+            self._streams[topic].last = None
+        for work in flush.works:
+            stream = self._streams[work.table.topic]
+            stream.seq, stream.last = work.intent.seq, work.intent
+            metrics.POSITION.labels(work.table.topic, self.partition).set(stream.seq)
+        return [(work.table.topic, work.intent.end) for work in flush.works]
+
+    def last_words(self) -> Flush:
+        """All intents done: for a lane that is given away in order."""
+        return Flush(done=self._done(Flush()))
+
+    def _done(self, flush: Flush) -> dict[str, Intent]:
+        """Intents that are in and that no new one of the flush replaces."""
+        renewed = {work.table.topic for work in flush.works}
+        return {
+            topic: stream.last.finished()
+            for topic, stream in self._streams.items()
+            if stream.last is not None and not stream.reading_again and topic not in renewed
+        }
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits to be loaded, as far as was read."""
+        return not self._control and not any(s.rows for s in self._streams.values())
+
+    @property
+    def caught_up(self) -> bool:
+        """Every intent of an earlier run is in."""
+        return not any(stream.reading_again for stream in self._streams.values())
