@@ -27,7 +27,6 @@ from spendstream.schemas.topics import (
     USAGE_EVENTS,
     USAGE_LATE,
     USAGE_PRICED,
-    WORKSPACE_COMMANDS,
 )
 from spendstream.streams.core.counting import Counted, count
 from spendstream.streams.core.decode import decode_event
@@ -52,20 +51,29 @@ from spendstream.streams.core.state import PartitionState, Workspace
 class InputRecord(Protocol):
     """What the core reads of a Kafka record (aiokafka's has this shape). `timestamp` in ms."""
 
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Headers: ...
 
 
 class Origin(NamedTuple):
-    """Where an event first came in, which for a forwarded one is another partition."""
+    """The record that a forwarded event first came in by."""
 
     topic: str
     partition: int
     offset: int
-    arrival_ms: int
+    timestamp: int
     key: bytes | None
     value: bytes | None
     headers: Headers
@@ -83,7 +91,6 @@ def process(
     checkpoint = state.checkpoint
     position = checkpoint.inputs[topic]
     outcomes = checkpoint.outcomes[topic]
-    partition = checkpoint.partition
     due = state.due
     for record in records:
         arrival = record.timestamp
@@ -92,10 +99,7 @@ def process(
                 advance(state, batch, plans, arrival)
             checkpoint.time_ms = arrival
         if topic == USAGE_EVENTS:
-            origin = Origin(
-                topic, partition, record.offset, arrival, record.key, record.value, record.headers
-            )
-            outcome = _take(state, batch, origin, record, topic, book, plans)
+            outcome = _take(state, batch, record, record, book, plans)
         else:
             outcome = _command(state, batch, record, book, plans)
         outcomes["read"] += 1
@@ -107,13 +111,12 @@ def process(
 def _take(
     state: PartitionState,
     batch: Batch,
-    origin: Origin,
+    origin: InputRecord,
     record: InputRecord,
-    topic: str,
     book: PriceBook,
     plans: PlanTable,
 ) -> str:
-    """One event to its outcome."""
+    """One event to its outcome. `origin` is the record it first came in by, `record` this one."""
     try:
         if origin.value is None:
             raise InvalidEvent(Reason.TOMBSTONE, "the record has no value")
@@ -121,7 +124,7 @@ def _take(
         event, data = decode_event(data)
         workspace_id = event.workspace_id
         ws = state.workspaces.get(workspace_id)
-        age = origin.arrival_ms - time_ms
+        age = origin.timestamp - time_ms
         if age > OLD_LIMIT_MS:
             raise InvalidEvent(
                 Reason.TOO_OLD,
@@ -136,7 +139,7 @@ def _take(
     except InvalidEvent as invalid:
         return _bury(state, batch, origin, invalid)
     checkpoint = state.checkpoint
-    if ws is None and topic == USAGE_EVENTS:
+    if ws is None and record is origin:
         home = partition_of(workspace_id, state.partitions)
         if home != checkpoint.partition:
             return _forward(batch, origin, home, workspace_id)
@@ -147,7 +150,7 @@ def _take(
             partition=checkpoint.partition,
             topic=origin.topic,
             offset=origin.offset,
-            arrival_ms=origin.arrival_ms,
+            arrival_ms=origin.timestamp,
             time_ms=time_ms,
             event_id=event_id,
             source=source,
@@ -166,7 +169,7 @@ def _take(
     leaves, cost, rule = price_event(book, event, time_ms)
     charge = cost
 
-    counted_ms = min(time_ms, origin.arrival_ms)
+    counted_ms = min(time_ms, origin.timestamp)
     if ws is None:
         ws = state.workspaces[workspace_id] = Workspace(workspace_id)
     if ws.plan_revision != plans.revision or checkpoint.time_ms >= ws.force.until_ms:
@@ -177,9 +180,9 @@ def _take(
     row = PricedStruct(
         seq=checkpoint.seq[USAGE_PRICED],
         partition=checkpoint.partition,
-        topic=topic,
+        topic=record.topic,
         offset=record.offset,
-        arrival_ms=origin.arrival_ms,
+        arrival_ms=origin.timestamp,
         time_ms=time_ms,
         counted_ms=counted_ms,
         event_id=event_id,
@@ -218,15 +221,6 @@ def _command(
     state: PartitionState, batch: Batch, record: InputRecord, book: PriceBook, plans: PlanTable
 ) -> str:
     """A record of `workspace.commands`: for now a forwarded event."""
-    own = Origin(
-        WORKSPACE_COMMANDS,
-        state.checkpoint.partition,
-        record.offset,
-        record.timestamp,
-        record.key,
-        record.value,
-        record.headers,
-    )
     try:
         command = _decode_forwarded(record.value or b"")
         origin = Origin(
@@ -239,8 +233,8 @@ def _command(
             tuple((h.name, _from_base64(h.value_base64)) for h in command.headers),
         )
     except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as error:
-        return _bury(state, batch, own, InvalidEvent(Reason.INVALID_COMMAND, str(error)))
-    return _take(state, batch, origin, record, WORKSPACE_COMMANDS, book, plans)
+        return _bury(state, batch, record, InvalidEvent(Reason.INVALID_COMMAND, str(error)))
+    return _take(state, batch, origin, record, book, plans)
 
 
 _decode_forwarded: Final = msgspec.json.Decoder(ForwardedStruct).decode
@@ -250,14 +244,14 @@ def _from_base64(text: str | None) -> bytes | None:
     return None if text is None else b64decode(text, validate=True)
 
 
-def _forward(batch: Batch, origin: Origin, home: int, workspace_id: str) -> str:
+def _forward(batch: Batch, origin: InputRecord, home: int, workspace_id: str) -> str:
     """Send an event to the partition that holds its workspace, with its origin and bytes."""
     command = ForwardedStruct(
         kind="forwarded",
         topic=origin.topic,
         partition=origin.partition,
         offset=origin.offset,
-        arrival_ms=origin.arrival_ms,
+        arrival_ms=origin.timestamp,
         key_base64=base64_or_none(origin.key),
         value_base64=base64_or_none(origin.value),
         headers=headers_base64(origin.headers),
@@ -266,7 +260,7 @@ def _forward(batch: Batch, origin: Origin, home: int, workspace_id: str) -> str:
     return "forwarded"
 
 
-def _bury(state: PartitionState, batch: Batch, origin: Origin, invalid: InvalidEvent) -> str:
+def _bury(state: PartitionState, batch: Batch, origin: InputRecord, invalid: InvalidEvent) -> str:
     """Dead-letter a record, verbatim, with the reason."""
     checkpoint = state.checkpoint
     checkpoint.seq[USAGE_DEAD] += 1
@@ -275,7 +269,7 @@ def _bury(state: PartitionState, batch: Batch, origin: Origin, invalid: InvalidE
         partition=checkpoint.partition,
         topic=origin.topic,
         offset=origin.offset,
-        arrival_ms=origin.arrival_ms,
+        arrival_ms=origin.timestamp,
         reason=invalid.reason,
         detail=invalid.detail,
         key_base64=base64_or_none(origin.key),

@@ -9,6 +9,7 @@ measure against. An event that breaks a rule stops it.
 Usage: python bare_loop.py BOOTSTRAP TOPIC EVENTS PRICES.json {plain|transactions}
 """
 
+# mypy: ignore-errors
 from __future__ import annotations
 
 import json

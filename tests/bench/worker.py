@@ -21,7 +21,8 @@ from typing import Final
 
 from confluent_kafka import Consumer, KafkaException, Producer
 from confluent_kafka import TopicPartition as Partition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from spendstream.deploy import topics_admin
 from spendstream.schemas import Usage, UsageEvent
