@@ -6,11 +6,9 @@ and mirrors they leave are what matters.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from clickhouse_connect.driver.client import Client
 
@@ -33,7 +31,7 @@ from spendstream.streams.core.state import InputPosition, PartitionState
 PARTITIONS = 2
 BOOK = compile_book()
 NOON = 1_795_348_800_000  # 2026-11-22T12:00:00Z
-HEADERS = list[tuple[str, bytes | None]]
+HEADERS = Sequence[tuple[str, bytes | None]]
 
 
 @dataclass(slots=True)
@@ -207,7 +205,3 @@ def refused(arrival_ms: int, value: bytes | None, event_id: str = "bad") -> Reco
         for name, text in cloudevent.headers(event_id.encode(), b"test", arrival_ms)
     ]
     return Record(0, arrival_ms, b"k\xff", value, headers)
-
-
-def as_json(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, default=str)

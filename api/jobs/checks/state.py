@@ -142,6 +142,8 @@ def _check_chain(
                 "overage: a row's revision", revision + lowered, row.revision, **where, seq=row.seq
             )
         cumulative, revision = row.end, row.revision
+    if month.final and month.overage_emitted and not (chain and chain[-1].final):
+        yield difference("overage: last row of a closed month is final", True, False, **where)
     if cumulative != month.overage_emitted:
         yield difference(
             "overage: sent by the worker, and stored",
