@@ -89,14 +89,14 @@ def plans() -> dict[str | None, Plan]:
         )
 
     return {
-        "northwind": plan(800, 60, overage=True),
-        "globex": plan(400, 120, overage=True),
-        "initech": plan(350, 20),
-        "umbrella": plan(300, 60, overage=True),
-        "hooli": plan(200, 10, block=True),
-        "acme": plan(200, 30),
-        "stark": plan(150, 30),
-        "wayne": plan(100, 5, overage=True),
+        "northwind": plan(1_500, 60, overage=True),
+        "globex": plan(750, 120, overage=True),
+        "initech": plan(600, 20),
+        "umbrella": plan(500, 60, overage=True),
+        "hooli": plan(300, 10, block=True),
+        "acme": plan(350, 30),
+        "stark": plan(300, 30),
+        "wayne": plan(200, 5, overage=True),
     }
 
 

@@ -58,16 +58,29 @@ def page(
     below = Table.grid(padding=(0, 4))
     below.add_row(_pipeline(outcomes, speed), _refused(summary["dead_letters"]))
     return Group(
-        _titled("Spend by workspace, this month", _workspaces(workspaces, states)),
+        _headline(summary),
+        _titled("Spend by workspace", _workspaces(workspaces, states)),
         Padding(side_by_side, (1, 0)),
         below,
     )
 
 
+def _headline(summary: Mapping[str, Any]) -> RenderableType:
+    tokens = _short(summary["total_tokens"])
+    text = Text.assemble(
+        (_dollars(summary["charge_usd"]), "bold"),
+        f" for {summary['requests']:,} calls and {tokens} tokens"
+        f" of {summary['workspaces']} workspaces",
+    )
+    if summary["unpriced_requests"]:
+        text.append(f", {summary['unpriced_requests']} calls without a cost", "dim")
+    return Padding(text, (0, 0, 1, 0))
+
+
 def _workspaces(
     rows: Sequence[Mapping[str, Any]], states: Mapping[str, WorkspaceState]
 ) -> RenderableType:
-    table = _table("workspace", ">requests", ">tokens", ">charge", "credit", "", ">overage", "")
+    table = _table("workspace", ">requests", ">tokens", ">charge", "credit", ">", ">overage", "")
     ordered = sorted(rows, key=lambda row: Decimal(row["charge_usd"]), reverse=True)
     for row in ordered[:SHOWN]:
         state = states.get(row["workspace"])
@@ -123,7 +136,7 @@ def _models(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
 
 def _alerts(alerts: Sequence[Mapping[str, Any]]) -> RenderableType:
     """Newest first, as many lines as fit beside the models."""
-    table = _table("alert", "workspace", "")
+    table = _table("newest", "workspace", "")
     for alert in alerts[:8]:
         table.add_row(
             Text(str(alert["severity"]), style=_SEVERITY[alert["severity"]]),
@@ -132,7 +145,9 @@ def _alerts(alerts: Sequence[Mapping[str, Any]]) -> RenderableType:
         )
     if len(alerts) > 8:
         table.add_row(Text(f"{len(alerts) - 8} more", style="dim"))
-    return _titled(f"Alerts: {len(alerts)}", table)
+    counts = Counter(str(alert["severity"]) for alert in alerts)
+    told = ", ".join(f"{counts[name]} {name}" for name in reversed(_SEVERITY) if counts[name])
+    return _titled(f"Alerts: {told or 'none'}", table)
 
 
 def _told(alert: Mapping[str, Any]) -> str:

@@ -51,28 +51,20 @@ class Supervisor:
         self.restarts = 0
         self._kept: dict[str, _Kept] = {}
 
-    def start(self, service: Service) -> None:
-        """Start it and wait until it is ready.
+    def start(self, *services: Service) -> None:
+        """Start them at the same time, and wait until all are ready.
 
         Raises:
-            KeepsDying: it died before it was ready, or was not ready in its time.
+            KeepsDying: one died before it was ready, or was not ready in its time.
             Stopping: told to stop.
         """
-        kept = self._kept[service.name] = _Kept(service)
-        begun = time.monotonic()
-        process = kept.process = Process(service)
-        log.info("%s started, process %d", service.name, process.pid)
-        while not service.ready():
-            if not process.alive:
-                raise KeepsDying(_death(process))
-            if time.monotonic() - begun > service.start_s:
-                raise KeepsDying(
-                    f"{service.name} was not ready after {service.start_s:g} s. "
-                    f"Its last words:\n{last_words(service.log)}"
-                )
+        waiting = []
+        for service in services:
+            kept = self._kept[service.name] = _Kept(service, Process(service))
+            waiting.append(kept)
+            log.info("%s started, process %d", service.name, self.pids[service.name])
+        while waiting := [kept for kept in waiting if not _came_up(kept)]:
             self.pause(_LOOK_S)
-        kept.ready = True
-        log.info("%s is ready after %.2f s", service.name, time.monotonic() - begun)
 
     def pause(self, seconds: float) -> None:
         """Wait. Raises Stopping."""
@@ -146,6 +138,24 @@ class Supervisor:
         if kept is not None and kept.process is not None:
             kept.process.kill()
             log.info("%s killed", name)
+
+
+def _came_up(kept: _Kept) -> bool:
+    """Raises KeepsDying."""
+    service, process = kept.service, kept.process
+    assert process is not None  # just started
+    seconds = time.monotonic() - process.started
+    kept.ready = service.ready()
+    if kept.ready:
+        log.info("%s is ready after %.2f s", service.name, seconds)
+    elif not process.alive:
+        raise KeepsDying(_death(process))
+    elif seconds > service.start_s:
+        raise KeepsDying(
+            f"{service.name} was not ready after {service.start_s:g} s. "
+            f"Its last words:\n{last_words(service.log)}"
+        )
+    return kept.ready
 
 
 def _death(process: Process) -> str:

@@ -13,6 +13,7 @@ from rich.table import Table
 from spendstream.deploy.commands.options import Json, bootstrap_servers
 from spendstream.deploy.console import out, print_json, say, working
 from spendstream.deploy.settings import load
+from spendstream.schemas.money import cents_display
 
 app = typer.Typer(help="What workspaces may spend: set, show, list.", no_args_is_help=True)
 
@@ -123,15 +124,16 @@ def list_plans(json: Json = False) -> None:
         )
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("workspace", "version", "credit", "overage", "limits", "from", "author"):
-        table.add_column(column, justify="right" if column in ("version", "credit") else "left")
+    for column in ("workspace", "version", "credit", "beyond it", "limits", "from", "author"):
+        right = column in ("version", "credit")
+        table.add_column(column, justify="right" if right else "left", no_wrap=True)
     for name, version in versions.items():
         plan = render_plan(version.plan)
         table.add_row(
             escape(name or DEFAULT),
             str(version.version),
-            f"${plan['credit']}",
-            "billed" if plan["overage"] else str(plan["exhausted_action"]),
+            cents_display(version.plan.credit_pico),
+            "overage" if plan["overage"] else str(plan["exhausted_action"]),
             _shown(plan["limits"]),
             _iso(version.effective_from_ms),
             escape(version.author),
@@ -150,10 +152,7 @@ def _shown(value: Any) -> str:
             lines.append(f"{item['percent']} % {item['severity']}")
         else:
             unit = "USD" if item["measure"] == "charge" else item["measure"]
-            lines.append(
-                f"{escape(item['name'])}: {item['amount']} {unit} a "
-                f"{item['window']}, {item['action']}"
-            )
+            lines.append(f"{item['amount']} {unit} a {item['window']}, {item['action']}")
     return "\n".join(lines) or "none"
 
 

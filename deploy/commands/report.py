@@ -80,9 +80,11 @@ def table_of(rows: list[dict[str, Any]], groups: list[str]) -> Table:
     """The biggest charge first; money to the cent here only, exact in `--json`."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in groups:
-        table.add_column(name)
+        table.add_column(name.replace("_", " "), overflow="fold")
     for name in (*NUMBERS, *MONEY):
-        table.add_column(name.replace("_usd", "").replace("_", " "), justify="right")
+        # short heads leave the room to the names
+        head = name.removesuffix("_usd").removesuffix("_tokens")
+        table.add_column(head, justify="right", no_wrap=True)
     by_charge = sorted(rows, key=lambda row: Decimal(row["charge_usd"]), reverse=True)
     periods = [name for name in groups if name in ("hour", "day", "month")]
     for row in rows if periods else by_charge:
