@@ -53,6 +53,7 @@ def count(
     """Add an event to its workspace's counters and emit what it crosses."""
     now = state.checkpoint.time_ms
     charge = event.charge or 0
+    months = len(ws.months)
     own = ws.month(month_of(event.counted_ms).name)
     for counters in (ws.total, own.counted):
         counters.requests += 1
@@ -96,3 +97,5 @@ def count(
         if ws.force.plan.overage and booked.booked > ws.force.plan.credit_pico:
             accrue(state, batch, ws, billing.name, booked, event.event_id)
             schedule(state, ws)
+    if len(ws.months) > months:
+        schedule(state, ws)  # a month that has begun must also close

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final, NamedTuple, NoReturn
 
 import msgspec
@@ -88,7 +88,8 @@ def rfc3339_ms(text: bytes) -> int:
             raise ValueError("RFC 3339 with an offset is expected")
         fraction = re.search(r"\.(\d+)", written)
         whole = written.replace(fraction.group(), "") if fraction else written
-        base = to_ms(datetime.fromisoformat(whole.upper()))
+        # as UTC: an offset may carry the last day of year 9999 past what a datetime holds
+        base = to_ms(datetime.fromisoformat(whole.upper()).astimezone(UTC))
     except (ValueError, OverflowError) as error:
         raise InvalidEvent(Reason.INVALID_TIME, f"ce_time: {text[:40]!r}: {error}") from None
     if base < 0:

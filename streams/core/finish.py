@@ -33,7 +33,6 @@ def finish(state: PartitionState, batch: Batch) -> Closing:
     published: list[Row] = [(b"", heartbeat(state))]
     for ws in batch.changed.values():
         ws.slide(now // 1_000)
-        saved.append((state_key(ws.id), encode_json(StateRecord(upto, ws.id, ws.saved()))))
         decision = decide(ws, now)
         if decision != ws.decision or now - ws.published_ms >= PUBLISH_EVERY_MS:
             published.append((ws.key, public_state(state, ws, decision)))
@@ -42,6 +41,7 @@ def finish(state: PartitionState, batch: Batch) -> Closing:
             ws.unpublished = False
         else:
             ws.unpublished = True
+        saved.append((state_key(ws.id), encode_json(StateRecord(upto, ws.id, ws.saved()))))
         schedule(state, ws)
     saved.append((CHECKPOINT_KEY, encode_json(checkpoint)))
     return Closing(saved, published)

@@ -35,10 +35,11 @@ def digest(workspace_id: str, event_id: str) -> bytes:
 class IdIndex:
     """The live ids of a partition, kept by the minute of their arrival."""
 
-    __slots__ = ("_minutes", "seen")
+    __slots__ = ("_minutes", "_next_ms", "seen")
 
     def __init__(self) -> None:
         self.seen: set[bytes] = set()
+        self._next_ms = 0
         self._minutes: deque[tuple[int, list[bytes]]] = deque()
 
     def __len__(self) -> int:
@@ -54,6 +55,9 @@ class IdIndex:
 
     def forget(self, partition_ms: int) -> None:
         """Drop the minutes that ended more than the horizon (and an hour) ago."""
+        if partition_ms < self._next_ms:
+            return
+        self._next_ms = (partition_ms // _MINUTE_MS + 1) * _MINUTE_MS
         minutes = self._minutes
         while minutes and (minutes[0][0] + 1) * _MINUTE_MS + REMEMBER_MS <= partition_ms:
             self.seen.difference_update(minutes.popleft()[1])

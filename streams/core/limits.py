@@ -35,8 +35,9 @@ def check_minute(
     # The episode ends when a full window has passed below the limit
     if episode is not None and now - episode.over_ms < _WINDOW_MS:
         episode.over_ms = now
+        episode.amount = limit.amount
         return
-    ws.episodes[limit.name] = Episode(str(now), now)
+    ws.episodes[limit.name] = Episode(str(now), now, _COLUMN[limit.measure], limit.amount)
     _violation(state, batch, ws, limit, used, str(now), event_id)
 
 
@@ -53,17 +54,22 @@ def check_month(
     if used <= limit.amount:
         return
     name = month_of(counted_ms).name
-    key = f"{limit.name}@{name}"
+    key = month_key(limit.name, name)
     episode = ws.episodes.get(key)
     if episode is None:
         ws.episodes[key] = Episode(name, state.checkpoint.time_ms)
         _violation(state, batch, ws, limit, used, name, event_id)
 
 
+def month_key(limit: str, month: str) -> str:
+    """Key of a calendar episode. No limit's name holds a control character."""
+    return f"{limit}\n{month}"
+
+
 def minute_used_up(ws: Workspace) -> bool:
-    """Whether a limit of the sliding minute has nothing left."""
+    """Whether a limit of the sliding minute has nothing left, and will have again by itself."""
     return any(
-        limit.window == "minute" and ws.sums[_COLUMN[limit.measure]] >= limit.amount
+        limit.window == "minute" and ws.sums[_COLUMN[limit.measure]] >= max(1, limit.amount)
         for limit in ws.force.plan.limits
     )
 

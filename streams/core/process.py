@@ -98,6 +98,7 @@ def process(
             if (due and due[0][0] <= arrival) or state.plan_revision != plans.revision:
                 advance(state, batch, plans, arrival)
             checkpoint.time_ms = arrival
+            state.ids.forget(arrival)
         if topic == USAGE_EVENTS:
             outcome = _take(state, batch, record, record, book, plans)
         else:
@@ -105,7 +106,6 @@ def process(
         outcomes["read"] += 1
         outcomes[outcome] += 1
         position.upto = record.offset + 1
-    state.ids.forget(checkpoint.time_ms)
 
 
 def _take(
@@ -143,13 +143,15 @@ def _take(
         home = partition_of(workspace_id, state.partitions)
         if home != checkpoint.partition:
             return _forward(batch, origin, home, workspace_id)
-    if age > ID_HORIZON_MS:
+    # By partition time, which what came in by the other input may have moved past this arrival: an
+    # id is forgotten by partition time, and a repeat of a forgotten one must never be counted.
+    if checkpoint.time_ms - time_ms > ID_HORIZON_MS:
         checkpoint.seq[USAGE_LATE] += 1
         late = LateStruct(
             seq=checkpoint.seq[USAGE_LATE],
             partition=checkpoint.partition,
-            topic=origin.topic,
-            offset=origin.offset,
+            topic=record.topic,
+            offset=record.offset,
             arrival_ms=origin.timestamp,
             time_ms=time_ms,
             event_id=event_id,

@@ -10,7 +10,7 @@ from typing import Final
 
 from spendstream.schemas.period import month_named, month_of
 from spendstream.streams.core.credit import OVERAGE_WAIT_MS, cumulative_of, flush
-from spendstream.streams.core.limits import minute_used_up
+from spendstream.streams.core.limits import minute_used_up, month_key
 from spendstream.streams.core.outputs import Batch
 from spendstream.streams.core.plans import NEVER, PlanTable
 from spendstream.streams.core.state import PartitionState, Workspace
@@ -86,8 +86,10 @@ def next_due(state: PartitionState, ws: Workspace) -> int:
 
 
 def _wake_for_plans(state: PartitionState, plans: PlanTable) -> None:
+    # read once: the follower's thread may add a version meanwhile, which is then the next call's
+    revision = plans.revision
     touched = plans.touched_since(state.plan_revision)
-    state.plan_revision = plans.revision
+    state.plan_revision = revision
     ids = state.workspaces if None in touched else touched
     now = state.checkpoint.time_ms
     for workspace_id in ids:
@@ -111,3 +113,5 @@ def _run_due(state: PartitionState, batch: Batch, ws: Workspace) -> None:
             flush(state, batch, ws, name, month, final=False)
         if now >= closes_ms + KEEP_MONTHS_MS:
             del ws.months[name]
+            for key in [key for key in ws.episodes if key.endswith(month_key("", name))]:
+                del ws.episodes[key]

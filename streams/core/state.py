@@ -50,19 +50,28 @@ class Month(msgspec.Struct, gc=False):
 
 
 class Episode(msgspec.Struct, gc=False):
-    """A stretch of violation of one limit: when it opened, and when it was last above."""
+    """A stretch of violation of one limit: when it opened, and when it was last above.
+
+    A limit of the sliding minute also says which sum it bounds, and by how much.
+    """
 
     opened: str
     over_ms: int
+    column: int = 0
+    amount: int | None = None
 
 
-class Saved(msgspec.Struct, gc=False):
-    """The part of a workspace's state that is written to `workspace.checkpoint`."""
+class Saved(msgspec.Struct, gc=False, omit_defaults=True):
+    """The part of a workspace's state that is written to `workspace.checkpoint`.
+
+    `unpublished`: `workspace.state` is behind; whoever recovers this must catch up on it.
+    """
 
     total: Counters
     months: dict[str, Month]
     minute: dict[int, list[int]]
     episodes: dict[str, Episode]
+    unpublished: bool = False
 
 
 class StateRecord(msgspec.Struct, gc=False):
@@ -117,10 +126,10 @@ class Workspace:
         self.decision = ""
         self.due_ms = NEVER
         self.published_ms = 0
-        self.unpublished = False
+        self.unpublished = saved.unpublished
 
     def saved(self) -> Saved:
-        return Saved(self.total, self.months, self.minute, self.episodes)
+        return Saved(self.total, self.months, self.minute, self.episodes, self.unpublished)
 
     def month(self, name: str) -> Month:
         month = self.months.get(name)
@@ -134,12 +143,16 @@ class Workspace:
             return
         self.minute_second = second
         oldest = second - WINDOW_SECONDS
-        for gone in [s for s in self.minute if s <= oldest]:
-            requests, tokens, charge = self.minute.pop(gone)
-            sums = self.sums
-            sums[0] -= requests
-            sums[1] -= tokens
-            sums[2] -= charge
+        sums = self.sums
+        for gone in sorted(s for s in self.minute if s <= oldest):
+            bucket = self.minute.pop(gone)
+            for episode in self.episodes.values():
+                amount, column = episode.amount, episode.column
+                if amount is not None and sums[column] > amount >= sums[column] - bucket[column]:
+                    # it stayed above without any event until this second left the window
+                    episode.over_ms = (gone + WINDOW_SECONDS) * 1_000
+            for column, value in enumerate(bucket):
+                sums[column] -= value
 
 
 class InputPosition(msgspec.Struct):
