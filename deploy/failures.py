@@ -29,6 +29,7 @@ def exit_code(error: Exception) -> int | None:
     from confluent_kafka import KafkaException
 
     from spendstream.api.jobs.control import ControlUnavailable, StaleEdit
+    from spendstream.api.jobs.rebuild import RebuildFailed
     from spendstream.api.log import LogUnavailable
     from spendstream.api.plans_file import PlansError
     from spendstream.api.reports import ReportError
@@ -61,6 +62,7 @@ def exit_code(error: Exception) -> int | None:
         LogUnavailable,
         NotSettled,
         OSError,
+        RebuildFailed,
         TopicsError,
     )
     return UNAVAILABLE if isinstance(error, unavailable) else None

@@ -23,7 +23,7 @@ from typing import Final
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from confluent_kafka import KafkaException
 
-from spendstream.api.jobs.rebuild import rebuild
+from spendstream.api.jobs.rebuild import RebuildFailed, rebuild
 from spendstream.api.log import LogUnavailable
 from spendstream.api.settled import NotSettled, wait_settled
 from spendstream.api.stored import ClickHouseUnavailable, connect
@@ -48,6 +48,7 @@ SINK: Final = "sink"
 
 ANY_DATABASE: Final = "default"
 """One that is always there: ours is made by the migrations."""
+BROKER_ATTEMPTS: Final = 5
 DRAIN_S: Final = 60.0
 LEAST_FREE_BYTES: Final = 200 * 1024**2
 _LOOK_S: Final = 0.1
@@ -126,11 +127,17 @@ class EmbeddedStack:
             migrate(client, self._database)
         finally:
             client.close()
-        self._phase("loading what was stored into the broker")
-        rebuild(self.bootstrap_servers, self.clickhouse_url, self._database)
+        self._phase("loading what was stored")
+        rebuilt = rebuild(
+            self.bootstrap_servers,
+            self.clickhouse_url,
+            self._database,
+            group=self._settings.worker_group,
+            progress=lambda step: self._phase(f"loading what was stored: {step}"),
+        )
+        log.info("loaded into the broker: %s", rebuilt._asdict())
         self._phase("starting the worker and the sink")
-        self._supervisor.start(self._worker())
-        self._supervisor.start(self._sink())
+        self._supervisor.start(self._worker(), self._sink())
 
     def _watch(self) -> None:
         """Restart what dies until told to stop, which raises Stopping."""
@@ -152,13 +159,21 @@ class EmbeddedStack:
     def _restart_around_broker(self) -> None:
         log.error("the broker died, and its log was in memory: restarting the whole stack")
         self._home.withdraw()
-        for name in (WORKER, SINK, BROKER):
-            self._supervisor.kill(name)
-        self._supervisor.start(self._broker())
-        while not self._supervisor.all_ready:  # ClickHouse may be down as well
-            self._supervisor.look()
-            self._supervisor.pause(_LOOK_S)
-        self._fill_broker()
+        for attempt in range(1, BROKER_ATTEMPTS + 1):
+            for name in (WORKER, SINK, BROKER):
+                self._supervisor.kill(name)
+            self._supervisor.start(self._broker())
+            while not self._supervisor.all_ready:  # ClickHouse may be down as well
+                self._supervisor.look()
+                self._supervisor.pause(_LOOK_S)
+            try:
+                self._fill_broker()
+                break
+            except RebuildFailed as error:
+                # an emitter that found the new topics before they were filled
+                if attempt == BROKER_ATTEMPTS:
+                    raise
+                log.warning("once more from the start: %s", error)
         self._publish()
 
     def _drain(self) -> None:

@@ -30,7 +30,8 @@ def usage(
     json: Json = False,
 ) -> None:
     """Credit, overage and limits of a workspace, as the worker decides by them."""
-    from spendstream.api.state import read_stored_states, read_workspace_states
+    from spendstream.api.restore import read_stored_states
+    from spendstream.api.state import read_workspace_states
     from spendstream.deploy.clickhouse import reading
 
     settings = load()

@@ -82,7 +82,12 @@ def read(kafka: KafkaServer, topic: str) -> list[Message]:
 
 
 def ids(messages: list[Message]) -> Counter[str]:
-    return Counter(dict(message.headers() or [])["ce_id"].decode() for message in messages)
+    found: Counter[str] = Counter()
+    for message in messages:
+        event_id = dict(message.headers() or [])["ce_id"]
+        assert isinstance(event_id, bytes)
+        found[event_id.decode()] += 1
+    return found
 
 
 def test_key_headers_value_and_partition(kafka: KafkaServer, topic: str) -> None:
@@ -166,7 +171,7 @@ def test_a_topic_that_is_missing_is_counted(kafka: KafkaServer) -> None:
         lambda emit: emit(event(1), id="a\nb"),
         lambda emit: emit(event(1), time_ms=-1),
         lambda emit: emit(event(1), time_ms=1.5),
-        lambda emit: emit(UsageEvent.model_construct(provider="openai")),
+        lambda emit: emit(UsageEvent.model_construct(provider="openai", workspace_id="\ud800")),
         lambda emit: emit(event(1).model_copy(update={"user_id": "\ud800"})),
         lambda emit: emit(event(1).model_copy(update={"workspace_id": None})),
     ],

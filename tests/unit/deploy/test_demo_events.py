@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from spendstream.deploy import demo_events
 from spendstream.deploy.demo_broken import BROKEN
+from spendstream.deploy.feed import Call
 from spendstream.deploy.quantiles import Quantiles
 from spendstream.schemas import InvalidEvent, UsageEvent
 from spendstream.schemas.price_compile import compile_book
@@ -19,7 +20,7 @@ NOW_MS = 1_795_341_600_000
 
 
 @pytest.fixture(scope="module")
-def calls() -> list[demo_events.Call]:
+def calls() -> list[Call]:
     return demo_events.calls("r1", NOW_MS)
 
 
@@ -45,30 +46,30 @@ def test_points_that_are_no_quantile_function_are_refused(points: list[tuple[flo
         Quantiles(points)
 
 
-def test_the_same_seed_gives_the_same_calls(calls: list[demo_events.Call]) -> None:
+def test_the_same_seed_gives_the_same_calls(calls: list[Call]) -> None:
     assert demo_events.calls("r1", NOW_MS) == calls
     assert demo_events.calls("r1", NOW_MS, seed=1) != calls
 
 
-def test_another_run_has_other_ids(calls: list[demo_events.Call]) -> None:
+def test_another_run_has_other_ids(calls: list[Call]) -> None:
     ids = {call.id for call in calls}
     assert ids.isdisjoint(call.id for call in demo_events.calls("r2", NOW_MS))
 
 
-def test_as_many_calls_as_the_trace_a_few_of_them_twice(calls: list[demo_events.Call]) -> None:
+def test_as_many_calls_as_the_trace_a_few_of_them_twice(calls: list[Call]) -> None:
     times_sent = Counter(call.id for call in calls)
     assert len(times_sent) == demo_events.CALLS
     assert sum(count == 2 for count in times_sent.values()) == demo_events.DUPLICATES
     assert max(times_sent[call.id] for call in calls[-demo_events.LIVE :]) == 1
 
 
-def test_the_hour_ends_now(calls: list[demo_events.Call]) -> None:
+def test_the_hour_ends_now(calls: list[Call]) -> None:
     times = [call.time_ms for call in calls]
     assert min(times) == NOW_MS - demo_events.DURATION_MS
     assert times[-1] == max(times) == NOW_MS
 
 
-def test_tokens_follow_the_quantiles(calls: list[demo_events.Call]) -> None:
+def test_tokens_follow_the_quantiles(calls: list[Call]) -> None:
     used = [call.event.usage for call in calls if call.event.usage and call.event.status == "ok"]
     for drawn, quantiles in (
         ([usage.input_tokens for usage in used], demo_events.INPUT_TOKENS),
@@ -91,13 +92,13 @@ def test_arrivals_are_bursty() -> None:
     assert 1.2 < variance / mean < 4
 
 
-def test_workspaces_are_of_very_different_size(calls: list[demo_events.Call]) -> None:
+def test_workspaces_are_of_very_different_size(calls: list[Call]) -> None:
     sizes = Counter(call.event.workspace_id for call in calls)
     assert set(sizes) == set(demo_events.WORKSPACES)
     assert max(sizes.values()) > 10 * min(sizes.values())
 
 
-def test_every_model_has_a_price(calls: list[demo_events.Call]) -> None:
+def test_every_model_has_a_price(calls: list[Call]) -> None:
     book = compile_book()
     for provider, model in {(call.event.provider, call.event.model) for call in calls}:
         assert book.resolve(provider, model, NOW_MS) is not None, (provider, model)
