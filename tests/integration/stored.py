@@ -38,6 +38,8 @@ HEADERS = Sequence[tuple[str, bytes | None]]
 class Record:
     """A Kafka record as the core reads it."""
 
+    topic: str
+    partition: int
     offset: int
     timestamp: int
     key: bytes | None
@@ -109,7 +111,7 @@ class Figures:
         for partition, state in self.states.items():
             start = state.checkpoint.inputs[USAGE_EVENTS].upto
             for number, record in enumerate(records[partition]):
-                record.offset = start + number
+                record.partition, record.offset = partition, start + number
             self._batch(state, records[partition], mirrored)
 
     def _batch(self, state: PartitionState, records: list[Record], mirrored: bool) -> None:
@@ -149,7 +151,13 @@ def record_of(item: Sent) -> Record:
     ]
     event = item.event
     return Record(
-        0, item.arrival_ms, event.workspace_id.encode(), cloudevent.encode(event), headers
+        USAGE_EVENTS,
+        0,
+        0,
+        item.arrival_ms,
+        event.workspace_id.encode(),
+        cloudevent.encode(event),
+        headers,
     )
 
 
@@ -204,4 +212,4 @@ def refused(arrival_ms: int, value: bytes | None, event_id: str = "bad") -> Reco
         (name, text.encode() if isinstance(text, str) else text)
         for name, text in cloudevent.headers(event_id.encode(), b"test", arrival_ms)
     ]
-    return Record(0, arrival_ms, b"k\xff", value, headers)
+    return Record(USAGE_EVENTS, 0, 0, arrival_ms, b"k\xff", value, headers)

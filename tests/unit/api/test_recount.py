@@ -76,6 +76,7 @@ def event(number: int = 0, **changes: Any) -> dict[str, Any]:
         ({"provider": "gcp.gemini", "model": "gemini-2.5-flash"}, "0.000325"),
         ({"model": "text-embedding-3-small", "output_tokens": 0}, "0.00002"),
         ({"input_tokens": 0, "output_tokens": 0}, "0"),
+        ({"status": "blocked", "input_tokens": None, "output_tokens": None}, "0"),
     ],
 )
 def test_costs_worked_out_by_hand(changes: dict[str, Any], cost: str) -> None:

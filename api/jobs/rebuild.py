@@ -1,0 +1,256 @@
+"""Fill a fresh broker from ClickHouse: what the embedded stack does at every start.
+
+Its broker forgets everything when it ends. The sink mirrors checkpoints, states and control topics
+into ClickHouse, a checkpoint only once the rows up to its `seq` are there. So the way back is:
+
+1. `control.plans`, as it was, in one transaction.
+2. Each partition in one transaction of its own, under the worker's transactional id: the mirrored
+   state, brought forward through the core by the raw rows above it (replay.py), then
+   `workspace.ids`, `workspace.state` and `workspace.checkpoint`, with the new topics' ids as
+   epochs, `upto` 0, and every `seq` where ClickHouse has it. So `seq` runs on.
+
+A crash on the way is repaired by running it again: what was committed is found and left alone.
+A broker that already holds events is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final, NamedTuple
+
+from clickhouse_connect.driver.client import Client
+from confluent_kafka import Consumer, KafkaException, Producer, TopicCollection
+from confluent_kafka.admin import AdminClient
+
+from spendstream.api.jobs.control import (
+    TRANSACTIONAL_ID,
+    VersionRecord,
+    mirrored_records,
+    read_records,
+)
+from spendstream.api.jobs.replay import CannotReplay, Replayed, replay
+from spendstream.api.log import bounds, last_records, partitions_of, reader
+from spendstream.api.restore import plan_table, restore
+from spendstream.api.settled import latest_checkpoints
+from spendstream.api.state import WorkerState, read_mirrored_state
+from spendstream.api.stored import DATABASE, connect, stored_seq
+from spendstream.schemas.partition import partition_of
+from spendstream.schemas.topics import (
+    CONTROL_PLANS,
+    INPUTS,
+    USAGE_ALERTS,
+    USAGE_EVENTS,
+    WORKSPACE_CHECKPOINT,
+    WORKSPACE_IDS,
+    WORKSPACE_STATE,
+)
+from spendstream.streams.core.finish import finish
+from spendstream.streams.core.outputs import Batch
+from spendstream.streams.core.plans import PlanTable
+from spendstream.streams.core.state import InputPosition
+
+WORKER_GROUP: Final = "spendstream-worker"
+TRANSACTION_TIMEOUT_MS: Final = 60_000
+_TIMEOUT_S: Final = 30.0
+
+Progress = Callable[[str], None]
+
+
+class RebuildFailed(RuntimeError):
+    """The broker was not filled, or not wholly; the sentence says why and what to do."""
+
+
+class Rebuilt(NamedTuple):
+    """What was done. `replayed`: rows above the mirrored checkpoints."""
+
+    partitions: int
+    workspaces: int
+    replayed: int
+    ids: int
+    plans: int
+
+
+NOTHING: Final = Rebuilt(0, 0, 0, 0, 0)
+
+
+def rebuild(
+    bootstrap_servers: str,
+    clickhouse_url: str,
+    database: str = DATABASE,
+    *,
+    group: str = WORKER_GROUP,
+    progress: Progress | None = None,
+) -> Rebuilt:
+    """Fill the broker, whose topics must exist, before anything else uses it.
+
+    Args:
+        group: the workers' consumer group; their transactional ids are made of it.
+        progress: called with what is being done.
+
+    Raises:
+        RebuildFailed: the broker is in use already, or ClickHouse holds what cannot be continued.
+        LogUnavailable: the broker does not answer.
+        ClickHouseUnavailable: ClickHouse does not answer.
+    """
+    client = connect(clickhouse_url, database)
+    try:
+        return _Rebuild(bootstrap_servers, client, group, progress or _quiet).run()
+    except KafkaException as error:
+        raise RebuildFailed(f"the broker could not be filled: {error.args[0].str()}") from error
+    except CannotReplay as error:
+        raise RebuildFailed(str(error)) from error
+    finally:
+        client.close()
+
+
+class _Rebuild:
+    def __init__(
+        self, bootstrap_servers: str, client: Client, group: str, progress: Progress
+    ) -> None:
+        self._bootstrap_servers = bootstrap_servers
+        self._client = client
+        self._group = group
+        self._progress = progress
+
+    def run(self) -> Rebuilt:
+        plans = mirrored_records(self._client)
+        worker = read_mirrored_state(self._client)
+        stored = stored_seq(self._client)
+        if not (plans or worker.checkpoints or stored):
+            return NOTHING
+        with reader(self._bootstrap_servers) as consumer:
+            partitions = partitions_of(consumer, USAGE_EVENTS)
+            _refuse_used(consumer, partitions)
+            _refuse_other_partitions(worker, stored, len(partitions))
+            done = latest_checkpoints(consumer, partitions)
+            if len(done) == len(partitions):
+                raise RebuildFailed(
+                    "the broker is not fresh: workspace.checkpoint has a checkpoint for every "
+                    "partition already; a broker is filled once, right after it has started"
+                )
+        self._progress("plans")
+        self._write_plans(plans)
+        epochs = self._epochs()
+        table = plan_table(plans)
+        totals = NOTHING._replace(plans=len(plans), partitions=len(partitions))
+        for partition in partitions:
+            if partition in done:
+                continue
+            self._progress(f"partition {partition + 1} of {len(partitions)}")
+            result = self._partition(partition, len(partitions), worker, table, epochs, len(plans))
+            totals = totals._replace(
+                workspaces=totals.workspaces + len(result.state.workspaces),
+                replayed=totals.replayed + result.rows,
+                ids=totals.ids + result.ids,
+            )
+        return totals
+
+    def _partition(
+        self,
+        partition: int,
+        partitions: int,
+        worker: WorkerState,
+        plans: PlanTable,
+        epochs: dict[str, str],
+        plans_upto: int,
+    ) -> Replayed:
+        state = restore(worker, partition, partitions)
+        result = replay(self._client, state, plans)
+        checkpoint = state.checkpoint
+        for topic in INPUTS:
+            checkpoint.inputs[topic] = InputPosition(epochs[topic], 0)
+        checkpoint.ids_epoch = epochs[WORKSPACE_IDS]
+        checkpoint.ids_from = 0
+        checkpoint.control[CONTROL_PLANS] = InputPosition(upto=plans_upto)
+        batch = Batch()
+        batch.changed = dict(state.workspaces)
+        closing = finish(state, batch)
+        producer = self._producer(f"{self._group}-{partition}")
+        producer.begin_transaction()
+        _send(producer, USAGE_ALERTS, partition, result.alerts)
+        _send(producer, WORKSPACE_IDS, partition, ((None, ids) for ids in result.packed_ids))
+        _send(producer, WORKSPACE_STATE, partition, closing.state)
+        _send(producer, WORKSPACE_CHECKPOINT, partition, closing.checkpoint)
+        producer.commit_transaction(_TIMEOUT_S)
+        return result
+
+    def _write_plans(self, mirrored: list[VersionRecord]) -> None:
+        there = [record.version for record in read_records(self._bootstrap_servers)]
+        wanted = [record.version for record in mirrored]
+        if there == wanted:
+            return  # nothing to write, or an earlier run has written them
+        if there:
+            raise RebuildFailed(
+                f"the broker is not fresh: control.plans holds {len(there)} versions that are not "
+                f"the {len(wanted)} stored ones"
+            )
+        producer = self._producer(TRANSACTIONAL_ID)
+        producer.begin_transaction()
+        _send(
+            producer,
+            CONTROL_PLANS,
+            0,
+            (((v.workspace_id or "").encode(), v.model_dump_json().encode()) for v in wanted),
+        )
+        producer.commit_transaction(_TIMEOUT_S)
+
+    def _producer(self, transactional_id: str) -> Producer:
+        producer = Producer(
+            {
+                "bootstrap.servers": self._bootstrap_servers,
+                "transactional.id": transactional_id,
+                "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
+                "message.timeout.ms": TRANSACTION_TIMEOUT_MS,
+                "message.max.bytes": 4 * 1_048_576,
+                "queue.buffering.max.messages": 0,  # a partition's states are one transaction
+                "compression.type": "lz4",
+                "log_level": 0,
+            }
+        )
+        producer.init_transactions(_TIMEOUT_S)
+        return producer
+
+    def _epochs(self) -> dict[str, str]:
+        """The ids of the topics whose offsets a checkpoint holds."""
+        admin = AdminClient({"bootstrap.servers": self._bootstrap_servers, "log_level": 0})
+        topics = TopicCollection([*INPUTS, WORKSPACE_IDS])
+        described = admin.describe_topics(topics, request_timeout=_TIMEOUT_S)
+        return {name: str(future.result().topic_id) for name, future in described.items()}
+
+
+def _refuse_used(consumer: Consumer, partitions: list[int]) -> None:
+    """Nobody may have been let in yet: an event that is there would be counted from nothing."""
+    for topic in INPUTS:
+        held = [p for p in partitions if bounds(consumer, topic, p)[1] > 0]
+        if held and last_records(consumer, topic, held):
+            raise RebuildFailed(
+                f"the broker is not fresh: {topic} holds records already; a broker is filled "
+                "before anything is sent to it"
+            )
+
+
+def _refuse_other_partitions(
+    worker: WorkerState, stored: dict[tuple[str, int], int], partitions: int
+) -> None:
+    """A workspace's partition follows from their number: with another, it would be counted anew."""
+    numbers = {p for _, p in stored} | set(worker.checkpoints)
+    misplaced = [w for w, p in worker.partitions.items() if partition_of(w, partitions) != p]
+    if misplaced or any(number >= partitions for number in numbers):
+        raise RebuildFailed(
+            f"the stored figures were written with another number of partitions than {partitions}"
+            + (f" (workspace {misplaced[0]!r} is elsewhere)" if misplaced else "")
+        )
+
+
+def _send(
+    producer: Producer,
+    topic: str,
+    partition: int,
+    rows: Iterable[tuple[bytes | None, bytes]],
+) -> None:
+    for key, value in rows:
+        producer.produce(topic, value, key, partition)
+
+
+def _quiet(step: str) -> None:
+    """Tell nobody."""

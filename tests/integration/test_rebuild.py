@@ -1,0 +1,298 @@
+"""A fresh broker filled from ClickHouse: the same figures, `seq` runs on, nothing counted twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from clickhouse_connect.driver.client import Client
+from confluent_kafka import Consumer, Producer
+
+from spendstream.api.jobs import rebuild as rebuilding
+from spendstream.api.jobs.control import read_versions
+from spendstream.api.jobs.rebuild import NOTHING, RebuildFailed, rebuild
+from spendstream.api.jobs.replay import replay
+from spendstream.api.jobs.verify import verify
+from spendstream.api.log import read_to_end
+from spendstream.api.restore import read_stored_states
+from spendstream.api.state import (
+    read_mirrored_state,
+    read_worker_state,
+    read_workspace_states,
+)
+from spendstream.deploy.embedded.broker import Broker
+from spendstream.deploy.topics_admin import create
+from spendstream.schemas import Plan
+from spendstream.schemas.topics import (
+    INPUTS,
+    USAGE_ALERTS,
+    USAGE_EVENTS,
+    USAGE_OVERAGE,
+    WORKSPACE_IDS,
+)
+from spendstream.streams.core.ids import digest
+from spendstream.streams.core.state import PartitionState
+from spendstream.streams.reading import consumer, topic_ids
+from spendstream.streams.recovery import recover
+from tests.integration.stored import (
+    NOON,
+    PARTITIONS,
+    Figures,
+    Sent,
+    refused,
+    some_events,
+)
+from tests.servers.clickhouse import ClickHouseServer
+from tests.servers.kafka import own_kafka
+
+pytestmark = [
+    pytest.mark.kafka,
+    pytest.mark.clickhouse,
+    pytest.mark.xdist_group("rebuild"),
+]
+
+EVENTS = some_events(400, step_ms=4_320_000)  # 20 days, over the end of a month
+DATABASE = "rebuild_test"
+
+
+@pytest.fixture
+def figures(clickhouse: ClickHouseServer) -> Iterator[Figures]:
+    admin = clickhouse.client()
+    admin.command(f"DROP DATABASE IF EXISTS {DATABASE}")
+    filled = Figures(clickhouse.client(), DATABASE, clickhouse.url)
+    filled.set_plans(
+        {
+            None: Plan(credit_pico=5 * 10**10, overage=True),
+            "ws-1": Plan(credit_pico=10**12),
+            "ws-2": Plan(credit_pico=0, overage=True),
+        }
+    )
+    yield filled
+    filled.client.close()
+    admin.command(f"DROP DATABASE {DATABASE}")
+    admin.close()
+
+
+@pytest.fixture
+def fresh() -> Iterator[str]:
+    """The embedded broker: empty, and fresh within a moment."""
+    broker = Broker()
+    broker.start()
+    create(broker.bootstrap_servers, PARTITIONS)
+    yield broker.bootstrap_servers
+    broker.kill()
+
+
+def recovered(bootstrap: str) -> list[PartitionState]:
+    """Each partition as a worker recovers it."""
+    reader: Consumer = consumer(bootstrap)
+    try:
+        epochs = topic_ids(bootstrap, (*INPUTS, WORKSPACE_IDS))
+        return [recover(reader, p, PARTITIONS, epochs)[0] for p in range(PARTITIONS)]
+    finally:
+        reader.close()
+
+
+def same(state: PartitionState, truth: PartitionState) -> None:
+    assert state.checkpoint.seq == truth.checkpoint.seq
+    assert state.checkpoint.time_ms <= truth.checkpoint.time_ms
+    assert state.workspaces.keys() == truth.workspaces.keys()
+    for name, ws in state.workspaces.items():
+        right = truth.workspaces[name]
+        assert ws.total == right.total
+        assert ws.months.keys() == right.months.keys()
+        for month, found in ws.months.items():
+            wanted = right.months[month]
+            for attribute in ("counted", "booked", "crossed", "overage_emitted", "final"):
+                assert getattr(found, attribute) == getattr(wanted, attribute), (name, month)
+
+
+@pytest.mark.parametrize("mirrored", [400, 250, 0], ids=["all", "some", "none"])
+def test_the_same_figures_come_back(
+    figures: Figures, fresh: str, clickhouse: ClickHouseServer, mirrored: int
+) -> None:
+    """Whatever of the rows is above the last mirrored checkpoint."""
+    bad = [(0, refused(NOON, b"{")), (1, refused(NOON, b"["))]
+    late = Sent("late", NOON - 10 * 86_400_000, NOON, EVENTS[0].event)
+    if mirrored:
+        figures.load([late, *EVENTS[:mirrored]], bad)
+        figures.load(EVENTS[mirrored:], mirrored=False)
+    else:
+        figures.load([late, *EVENTS], bad, mirrored=False)
+    assert verify(figures.client)["ok"] or mirrored < 400
+
+    done = rebuild(fresh, clickhouse.url, DATABASE)
+    assert done.partitions == PARTITIONS
+    assert done.replayed == 400 - mirrored
+    assert done.plans == len(read_versions(fresh)) == 3
+    for state in recovered(fresh):
+        same(state, figures.states[state.checkpoint.partition])
+        assert state.checkpoint.upto == (0, 0)
+    found = verify(figures.client, fresh)
+    assert found["differences"] == []
+    assert found["events"] == 400
+    public = read_workspace_states(fresh)
+    assert public.keys() == {f"ws-{n}" for n in range(5)}
+    if mirrored == 400:
+        stored = read_stored_states(figures.client, "ws-1")["ws-1"]
+        assert stored.model_copy(update={"offset": 0}) == public["ws-1"]
+
+
+def test_ids_within_the_horizon_are_remembered(
+    figures: Figures, fresh: str, clickhouse: ClickHouseServer
+) -> None:
+    figures.load(EVENTS)
+    done = rebuild(fresh, clickhouse.url, DATABASE)
+    seen = set().union(*(state.ids.seen for state in recovered(fresh)))
+    last = [digest(sent.event.workspace_id, sent.id) for sent in EVENTS[-15:]]
+    assert seen.issuperset(last)
+    assert len(seen) <= done.ids < 100
+
+
+def test_outputs_that_were_not_stored_are_sent_again(
+    figures: Figures, fresh: str, clickhouse: ClickHouseServer
+) -> None:
+    """A sink that died between its topics: priced rows are in, alerts and overage are not."""
+    figures.load(EVENTS[:200])
+    stored_alerts = count(figures.client, "alerts")
+    figures.load(EVENTS[200:], mirrored=False)
+    truth = {s.checkpoint.partition: dict(s.checkpoint.seq) for s in figures.states.values()}
+    cut = read_worker_seq(figures)
+    for table, topic in (("alerts", USAGE_ALERTS), ("overage", USAGE_OVERAGE)):
+        for partition, seq in cut.items():
+            figures.client.command(
+                f"ALTER TABLE {table} DELETE WHERE partition = {partition} AND seq > {seq[topic]}",
+                settings={"mutations_sync": 2},
+            )
+    assert count(figures.client, "alerts") == stored_alerts
+    rebuild(fresh, clickhouse.url, DATABASE)
+    sent = list(read_to_end(fresh, USAGE_ALERTS))
+    states = recovered(fresh)
+    for state in states:
+        partition = state.checkpoint.partition
+        assert state.checkpoint.seq[USAGE_ALERTS] == truth[partition][USAGE_ALERTS]
+        again = [message for message in sent if message.partition() == partition]
+        assert len(again) == truth[partition][USAGE_ALERTS] - cut[partition][USAGE_ALERTS]
+        # what was not stored of the overage waits to be sent by the worker
+        assert state.checkpoint.seq[USAGE_OVERAGE] == cut[partition][USAGE_OVERAGE]
+        for name, ws in state.workspaces.items():
+            for month in ws.months.values():
+                if month.overage_emitted != beyond(figures, name, month.booked):
+                    assert month.overage_since_ms is not None or not month.final
+    assert sent
+
+
+def beyond(figures: Figures, workspace: str, booked: int) -> int:
+    plan = figures.plans.in_force(workspace, NOON).plan
+    return max(0, booked - plan.credit_pico) if plan.overage else 0
+
+
+def count(client: Client, table: str) -> int:
+    return int(client.query(f"SELECT count() FROM {table}").result_rows[0][0])
+
+
+def read_worker_seq(figures: Figures) -> dict[int, dict[str, int]]:
+    checkpoints = read_mirrored_state(figures.client).checkpoints
+    return {partition: dict(c.seq) for partition, c in checkpoints.items()}
+
+
+def test_a_crash_on_the_way_is_repaired_by_running_again(
+    figures: Figures, fresh: str, clickhouse: ClickHouseServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures.load(EVENTS)
+    original = replay
+    calls: list[Any] = []
+
+    def dies(*arguments: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    monkeypatch.setattr(rebuilding, "replay", dies)
+    with pytest.raises(KeyboardInterrupt):
+        rebuild(fresh, clickhouse.url, DATABASE)
+    rebuild(fresh, clickhouse.url, DATABASE)
+    assert len(calls) == PARTITIONS + 1
+    assert verify(figures.client, fresh)["differences"] == []
+
+
+def test_a_second_run_is_refused(
+    figures: Figures, fresh: str, clickhouse: ClickHouseServer
+) -> None:
+    figures.load(EVENTS)
+    rebuild(fresh, clickhouse.url, DATABASE)
+    with pytest.raises(RebuildFailed, match="not fresh"):
+        rebuild(fresh, clickhouse.url, DATABASE)
+
+
+def test_a_broker_with_events_is_refused(
+    figures: Figures, fresh: str, clickhouse: ClickHouseServer
+) -> None:
+    figures.load(EVENTS)
+    producer = Producer({"bootstrap.servers": fresh})
+    producer.produce(USAGE_EVENTS, b"{}", b"ws-1")
+    producer.flush(10)
+    with pytest.raises(RebuildFailed, match=r"usage\.events holds records already"):
+        rebuild(fresh, clickhouse.url, DATABASE)
+
+
+def test_a_hole_in_the_stored_rows_is_refused(
+    figures: Figures, fresh: str, clickhouse: ClickHouseServer
+) -> None:
+    figures.load(EVENTS, mirrored=False)
+    figures.client.command(
+        "ALTER TABLE usage_raw DELETE WHERE event_id = 'e-200'", settings={"mutations_sync": 2}
+    )
+    with pytest.raises(RebuildFailed, match="usage_raw has a hole"):
+        rebuild(fresh, clickhouse.url, DATABASE)
+
+
+def test_rows_below_the_checkpoint_that_are_gone_are_refused(
+    figures: Figures, fresh: str, clickhouse: ClickHouseServer
+) -> None:
+    figures.load(EVENTS)
+    figures.client.command("TRUNCATE TABLE alerts")
+    with pytest.raises(RebuildFailed, match=r"usage\.alerts, but only 0 are stored"):
+        rebuild(fresh, clickhouse.url, DATABASE)
+
+
+def test_another_number_of_partitions_is_refused(
+    figures: Figures, clickhouse: ClickHouseServer
+) -> None:
+    figures.load(EVENTS)
+    broker = Broker()
+    broker.start()
+    try:
+        create(broker.bootstrap_servers, PARTITIONS + 1)
+        with pytest.raises(RebuildFailed, match="another number of partitions"):
+            rebuild(broker.bootstrap_servers, clickhouse.url, DATABASE)
+    finally:
+        broker.kill()
+
+
+def test_nothing_stored_is_nothing_to_do(
+    figures: Figures, fresh: str, clickhouse: ClickHouseServer
+) -> None:
+    figures.client.command("TRUNCATE TABLE mirror_control")
+    assert rebuild(fresh, clickhouse.url, DATABASE) == NOTHING
+    assert read_worker_state(fresh).checkpoints == {}
+
+
+def test_apache_kafka_can_be_filled_too(figures: Figures, clickhouse: ClickHouseServer) -> None:
+    """Markers of transactions take offsets there."""
+    figures.load(EVENTS[:300])
+    figures.load(EVENTS[300:], mirrored=False)
+    server = own_kafka()
+    server.start()
+    try:
+        create(server.bootstrap_servers, PARTITIONS)
+        rebuild(server.bootstrap_servers, clickhouse.url, DATABASE)
+        for state in recovered(server.bootstrap_servers):
+            same(state, figures.states[state.checkpoint.partition])
+        assert verify(figures.client, server.bootstrap_servers)["differences"] == []
+        with pytest.raises(RebuildFailed, match="not fresh"):
+            rebuild(server.bootstrap_servers, clickhouse.url, DATABASE)
+    finally:
+        server.dispose()
