@@ -54,7 +54,6 @@ def month_of(ms: int) -> Period:
     return _month_of_day(ms // 86_400_000)
 
 
-def billing_period(counted_ms: int, partition_ms: int) -> Period:
-    """Where a charge is booked: its own month, or the open one once its own has closed."""
-    own = month_of(counted_ms)
+def booked_to(own: Period, partition_ms: int) -> Period:
+    """The billing period of a charge: its own month, or the open one once its own has closed."""
     return own if partition_ms < own.closes_ms else month_of(partition_ms)

@@ -7,7 +7,7 @@ processed; the sliding minute ends with it.
 
 from __future__ import annotations
 
-from spendstream.schemas.period import Period, month_of
+from spendstream.schemas.period import Period
 from spendstream.streams.core.credit import accrue, cross_thresholds
 from spendstream.streams.core.limits import check_minute, check_month
 from spendstream.streams.core.outputs import Batch
@@ -15,87 +15,74 @@ from spendstream.streams.core.schedule import schedule
 from spendstream.streams.core.state import WINDOW_SECONDS, PartitionState, Workspace
 
 
-class Counted:
-    """One event as the counters see it. Amounts in pico-USD; `charge` None where unpriced."""
-
-    __slots__ = (
-        "blocked",
-        "charge",
-        "cost",
-        "counted_ms",
-        "event_id",
-        "input_tokens",
-        "output_tokens",
-    )
-
-    def __init__(
-        self,
-        event_id: str,
-        counted_ms: int,
-        input_tokens: int,
-        output_tokens: int,
-        cost: int | None,
-        charge: int | None,
-        blocked: bool,
-    ) -> None:
-        self.event_id = event_id
-        self.counted_ms = counted_ms
-        self.input_tokens = input_tokens
-        self.output_tokens = output_tokens
-        self.cost = cost
-        self.charge = charge
-        self.blocked = blocked
-
-
 def count(
-    state: PartitionState, batch: Batch, ws: Workspace, event: Counted, billing: Period
+    state: PartitionState,
+    batch: Batch,
+    ws: Workspace,
+    event_id: str,
+    counted_ms: int,
+    own: Period,
+    billing: Period,
+    input_tokens: int,
+    output_tokens: int,
+    cost: int | None,
+    charge: int | None,
+    blocked: bool,
 ) -> None:
-    """Add an event to its workspace's counters and emit what it crosses."""
+    """Add an event to its workspace's counters and emit what it crosses.
+
+    Args:
+        own: the month of `counted_ms`; `billing`: the month its charge is booked to.
+        cost, charge: pico-USD; None where the event is unpriced.
+        blocked: the call never reached its provider.
+    """
     now = state.checkpoint.time_ms
-    charge = event.charge or 0
+    amount = charge or 0
     months = len(ws.months)
-    own = ws.month(month_of(event.counted_ms).name)
-    for counters in (ws.total, own.counted):
+    month = ws.month(own.name)
+    for counters in (ws.total, month.counted):
         counters.requests += 1
-        counters.input_tokens += event.input_tokens
-        counters.output_tokens += event.output_tokens
-        if event.charge is None:
+        counters.input_tokens += input_tokens
+        counters.output_tokens += output_tokens
+        if charge is None:
             counters.unpriced += 1
         else:
-            counters.cost += event.cost or 0
-            counters.charge += charge
+            counters.cost += cost or 0
+            counters.charge += amount
     batch.changed[ws.id] = ws
     second = now // 1_000
     ws.slide(second)
+    plan = ws.force.plan
     # A blocked call is a fact worth counting, but it used nothing: were it in the windows, a client
     # that retries would keep itself blocked for ever.
-    if not event.blocked:
-        counted_second = event.counted_ms // 1_000
+    if not blocked:
+        counted_second = counted_ms // 1_000
         if counted_second > second - WINDOW_SECONDS:
-            tokens = event.input_tokens + event.output_tokens
+            tokens = input_tokens + output_tokens
             bucket = ws.minute.get(counted_second)
             if bucket is None:
-                ws.minute[counted_second] = [1, tokens, charge]
+                ws.minute[counted_second] = [1, tokens, amount]
             else:
                 bucket[0] += 1
                 bucket[1] += tokens
-                bucket[2] += charge
+                bucket[2] += amount
             sums = ws.sums
             sums[0] += 1
             sums[1] += tokens
-            sums[2] += charge
-        for limit in ws.force.plan.limits:
+            sums[2] += amount
+        for limit in plan.limits:
             if limit.window == "minute":
-                check_minute(state, batch, ws, limit, event.event_id)
+                check_minute(state, batch, ws, limit, event_id)
             else:
-                check_month(state, batch, ws, limit, own.counted, event.event_id, event.counted_ms)
-    if charge:
-        booked = ws.month(billing.name)
-        booked.booked += charge
-        if booked.booked >= booked.next_alarm:
-            cross_thresholds(state, batch, ws, billing.name, booked, event.event_id)
-        if ws.force.plan.overage and booked.booked > ws.force.plan.credit_pico:
-            accrue(state, batch, ws, billing.name, booked, event.event_id)
+                check_month(state, batch, ws, limit, month.counted, event_id, own.name)
+    if amount:
+        if billing is not own:
+            month = ws.month(billing.name)
+        month.booked += amount
+        if month.booked >= month.next_alarm:
+            cross_thresholds(state, batch, ws, billing.name, month, event_id)
+        if plan.overage and month.booked > plan.credit_pico:
+            accrue(state, batch, ws, billing.name, month, event_id)
             schedule(state, ws)
     if len(ws.months) > months:
         schedule(state, ws)  # a month that has begun must also close

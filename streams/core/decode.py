@@ -12,7 +12,7 @@ Anything else goes to `schemas.parse`, whose verdict and wording are final.
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 
@@ -27,11 +27,8 @@ _decode: Final = msgspec.json.Decoder(EventStruct).decode
 _encode: Final = msgspec.json.Encoder().encode
 
 
-class Decoded(NamedTuple):
-    """`event` has the fields of UsageEvent; `data` is its JSON in normal form."""
-
-    event: Any
-    data: bytes
+Decoded = tuple[Any, bytes]
+"""(event with the fields of UsageEvent, its JSON in normal form)."""
 
 
 def decode_event(data: bytes) -> Decoded:
@@ -75,10 +72,10 @@ def decode_event(data: bytes) -> Decoded:
             event.usage_quality,
             event.provider_usage is not None,
         )
-    return Decoded(event, data)
+    return event, data
 
 
 def _by_reference(data: bytes) -> Decoded:
     """The public model decides, and its own JSON is the normal form from here on."""
     normal = parse_event(data).model_dump_json(exclude_defaults=True).encode()
-    return Decoded(_decode(normal), normal)
+    return _decode(normal), normal

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Final, NamedTuple, NoReturn
+from typing import Final, NoReturn
 
 import msgspec
 
@@ -27,13 +27,9 @@ from spendstream.schemas.reasons import InvalidEvent, Reason
 Headers = Sequence[tuple[str, bytes | None]]
 
 
-class Envelope(NamedTuple):
-    """`time_ms`: the end of the call, milliseconds since 1970; `data`: JSON of the event."""
-
-    event_id: str
-    source: str
-    time_ms: int
-    data: bytes
+Envelope = tuple[str, str, int, bytes]
+"""(event id, source, end of the call in milliseconds since 1970, JSON of the event). A plain tuple:
+a named one costs a fifth of the parsing."""
 
 
 _RFC3339: Final = re.compile(
@@ -53,6 +49,34 @@ def envelope(headers: Headers, value: bytes) -> Envelope:
         InvalidEvent: an attribute is missing, malformed, or not ours.
     """
     attributes = dict(headers)
+    try:
+        # What our own emitter sends, in as few steps as there are checks
+        time = attributes["ce_time"]
+        if (
+            attributes["content-type"] == b"application/json"
+            and attributes["ce_type"] == _TYPE
+            and attributes["ce_specversion"] == b"1.0"
+            and (base := _seconds.get(time[:19])) is not None  # type: ignore[index]
+            and len(time) == 24  # type: ignore[arg-type]
+            and time[20:23].isdigit()  # type: ignore[index]
+            and time[19::4] == b".Z"  # type: ignore[index]
+        ):
+            event_id = attributes["ce_id"].decode()  # type: ignore[union-attr]
+            source = attributes["ce_source"].decode()  # type: ignore[union-attr]
+            if (
+                0 < len(event_id) <= MAX_ID
+                and 0 < len(source) <= MAX_ID
+                and event_id.isprintable()
+                and source.isprintable()
+            ):
+                return event_id, source, base + int(time[20:23]), value  # type: ignore[index]
+    except (KeyError, TypeError, AttributeError, UnicodeDecodeError):
+        pass  # something is missing or malformed: below it gets its name
+    return _named(attributes, value)
+
+
+def _named(attributes: dict[str, bytes | None], value: bytes) -> Envelope:
+    """The same, one attribute after the other, with an error for each."""
     content_type = attributes.get("content-type")
     if content_type is not None and content_type != b"application/json":
         media_type = content_type.decode("latin-1").split(";")[0].strip().lower()
@@ -65,7 +89,7 @@ def envelope(headers: Headers, value: bytes) -> Envelope:
     if attributes.get("ce_specversion") != b"1.0" or attributes.get("ce_type") != _TYPE:
         _check_kind(_text(attributes, "ce_specversion"), _text(attributes, "ce_type"))
     time = attributes.get("ce_time")
-    return Envelope(
+    return (
         _identifier("ce_id", _text(attributes, "ce_id")),
         _identifier("ce_source", _text(attributes, "ce_source")),
         rfc3339_ms(time) if time is not None else _missing("ce_time"),
@@ -127,7 +151,7 @@ def _structured(value: bytes) -> Envelope:
         source = attributes["source"].encode().decode()
     except (msgspec.MsgspecError, UnicodeError) as error:
         raise InvalidEvent(Reason.INVALID_JSON, str(error)) from None
-    return Envelope(
+    return (
         _identifier("id", attributes["id"]),
         _identifier("source", source),
         rfc3339_ms(attributes["time"].encode("ascii", "replace")),

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from spendstream.schemas.period import month_named
+from spendstream.schemas.period import month_named, month_of
 from spendstream.schemas.topics import USAGE_PRICED
-from spendstream.streams.core.counting import Counted, count
+from spendstream.streams.core.counting import count
 from spendstream.streams.core.ids import digest
 from spendstream.streams.core.outputs import Batch
 from spendstream.streams.core.plans import NEVER, PlanInForce, PlanTable
@@ -69,13 +69,17 @@ def apply_row(state: PartitionState, batch: Batch, row: JournalRow, plans: PlanT
         ws.force = PlanInForce(plans.numbered(row.plan_version), row.plan_version, NEVER)
         for month in ws.months.values():
             month.next_alarm = 0
-    counted = Counted(
+    count(
+        state,
+        batch,
+        ws,
         row.event_id,
         row.counted_ms,
+        month_of(row.counted_ms),
+        month_named(row.billing_period),
         row.input_tokens,
         row.output_tokens,
         row.cost,
         row.charge,
         row.blocked,
     )
-    count(state, batch, ws, counted, month_named(row.billing_period))

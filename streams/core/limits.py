@@ -48,17 +48,16 @@ def check_month(
     limit: Limit,
     counted: Counters,
     event_id: str,
-    counted_ms: int,
+    month: str,
 ) -> None:
     used = _month_used(counted, limit)
     if used <= limit.amount:
         return
-    name = month_of(counted_ms).name
-    key = month_key(limit.name, name)
+    key = month_key(limit.name, month)
     episode = ws.episodes.get(key)
     if episode is None:
-        ws.episodes[key] = Episode(name, state.checkpoint.time_ms)
-        _violation(state, batch, ws, limit, used, name, event_id)
+        ws.episodes[key] = Episode(month, state.checkpoint.time_ms)
+        _violation(state, batch, ws, limit, used, month, event_id)
 
 
 def month_key(limit: str, month: str) -> str:

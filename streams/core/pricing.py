@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from spendstream.schemas.prices import PriceBook, price
 from spendstream.schemas.records import CostQuality
 from spendstream.streams.core.outputs import LeafStruct
 
+PricedEvent = tuple[tuple[Any, ...], int | None, str | None]
+"""(leaves, cost, price rule). The cost in pico-USD is the sum of the leaves'; None: unpriced, which
+is not free."""
 
-class PricedEvent(NamedTuple):
-    """`cost` in pico-USD is the sum of the leaves' costs; None: unpriced, which is not free."""
-
-    leaves: tuple[Any, ...]
-    cost: int | None
-    rule: str | None
-
-
-UNPRICED = PricedEvent((), None, None)
-NEVER_SENT = PricedEvent((), 0, None)
+UNPRICED: Final[PricedEvent] = ((), None, None)
+NEVER_SENT: Final[PricedEvent] = ((), 0, None)
 """A blocked call has not reached its provider, so it cost nothing."""
 
 
@@ -43,15 +38,8 @@ def price_event(book: PriceBook, event: Any, time_ms: int) -> PricedEvent:
     leaves = []
     for name, quantity, price_atto, leaf_cost in priced:
         cost += leaf_cost
-        leaves.append(
-            LeafStruct(
-                leaf=name,
-                quantity=quantity,
-                price_atto=str(price_atto),
-                cost_pico=str(leaf_cost),
-            )
-        )
-    return PricedEvent(tuple(leaves), cost, prices.rule)
+        leaves.append(LeafStruct(name, quantity, str(price_atto), str(leaf_cost)))
+    return tuple(leaves), cost, prices.rule
 
 
 _STANDARD_TIERS: Final = frozenset({None, "default", "standard", "auto"})

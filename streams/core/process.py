@@ -18,7 +18,7 @@ import msgspec
 
 from spendstream.schemas.event import FUTURE_LIMIT_MS, OLD_LIMIT_MS
 from spendstream.schemas.partition import partition_of
-from spendstream.schemas.period import billing_period, from_ms, month_of
+from spendstream.schemas.period import booked_to, from_ms, month_of
 from spendstream.schemas.prices import PriceBook
 from spendstream.schemas.reasons import InvalidEvent, Reason
 from spendstream.schemas.topics import (
@@ -28,7 +28,7 @@ from spendstream.schemas.topics import (
     USAGE_LATE,
     USAGE_PRICED,
 )
-from spendstream.streams.core.counting import Counted, count
+from spendstream.streams.core.counting import count
 from spendstream.streams.core.decode import decode_event
 from spendstream.streams.core.envelope import Headers, envelope
 from spendstream.streams.core.ids import digest
@@ -176,45 +176,44 @@ def _take(
         ws = state.workspaces[workspace_id] = Workspace(workspace_id)
     if ws.plan_revision != plans.revision or checkpoint.time_ms >= ws.force.until_ms:
         refresh_plan(state, ws, plans)
-    billing = billing_period(counted_ms, checkpoint.time_ms)
     own = month_of(counted_ms)
+    billing = booked_to(own, checkpoint.time_ms)
     checkpoint.seq[USAGE_PRICED] += 1
-    row = PricedStruct(
-        seq=checkpoint.seq[USAGE_PRICED],
-        partition=checkpoint.partition,
-        topic=record.topic,
-        offset=record.offset,
-        arrival_ms=origin.timestamp,
-        time_ms=time_ms,
-        counted_ms=counted_ms,
-        event_id=event_id,
-        source=source,
-        event=msgspec.Raw(data),
-        leaves=leaves,
-        cost_pico=None if cost is None else str(cost),
-        charge_pico=None if charge is None else str(charge),
-        cost_quality=cost_quality(event, cost),
-        price_rule=rule,
-        price_version=book.version,
-        plan_version=ws.force.version,
-        billing_period=billing.name,
-        origin_period=None if billing is own else own.name,
+    row = PricedStruct(  # in the order of PricedUsage
+        checkpoint.seq[USAGE_PRICED],
+        checkpoint.partition,
+        record.topic,
+        record.offset,
+        origin.timestamp,
+        time_ms,
+        counted_ms,
+        event_id,
+        source,
+        msgspec.Raw(data),
+        leaves,
+        None if cost is None else str(cost),
+        None if charge is None else str(charge),
+        cost_quality(event, cost),
+        rule,
+        book.version,
+        ws.force.version,
+        billing.name,
+        None if billing is own else own.name,
     )
     batch.rows[USAGE_PRICED].append((ws.key, encode(row)))
     count(
         state,
         batch,
         ws,
-        Counted(
-            event_id,
-            counted_ms,
-            usage.input_tokens if usage is not None else 0,
-            usage.output_tokens if usage is not None else 0,
-            cost,
-            charge,
-            event.status == "blocked",
-        ),
+        event_id,
+        counted_ms,
+        own,
         billing,
+        usage.input_tokens if usage is not None else 0,
+        usage.output_tokens if usage is not None else 0,
+        cost,
+        charge,
+        event.status == "blocked",
     )
     return "priced"
 

@@ -34,7 +34,9 @@ def struct_of(model: type[BaseModel], *, raw: frozenset[str] = frozenset()) -> A
     fields: list[Any] = []
     for name, field in model.model_fields.items():
         if name in raw:
-            fields.append((name, msgspec.Raw, NO_RAW))
+            fields.append(
+                (name, msgspec.Raw) if field.is_required() else (name, msgspec.Raw, NO_RAW)
+            )
             continue
         annotation: Any = _type_of(field.annotation, field.metadata)
         if field.is_required():
@@ -43,10 +45,12 @@ def struct_of(model: type[BaseModel], *, raw: frozenset[str] = frozenset()) -> A
             fields.append((name, annotation, msgspec.field(default_factory=field.default_factory)))  # type: ignore[arg-type]
         else:
             fields.append((name, annotation, field.default))
+    # positional construction is twice as fast, and possible where nothing has a default
+    all_required = all(field.is_required() for field in model.model_fields.values())
     return msgspec.defstruct(
         model.__name__,
         fields,
-        kw_only=True,
+        kw_only=not all_required,
         omit_defaults=True,
         forbid_unknown_fields=True,
         gc=False,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from spendstream.schemas.fields import MAX_EPOCH_MS
 from spendstream.schemas.period import (
     CLOSE_AFTER_MS,
-    billing_period,
+    booked_to,
     from_ms,
     month_named,
     month_of,
@@ -67,14 +67,14 @@ def test_a_charge_goes_to_its_own_month_until_that_closes() -> None:
     called = november.end_ms - 1
     closes = november.end_ms + CLOSE_AFTER_MS
     assert november.closes_ms == closes
-    assert billing_period(called, called) == november
-    assert billing_period(called, closes - 1) == november
-    assert billing_period(called, closes).name == "2026-12"
-    assert billing_period(called, closes + 40 * 86_400_000).name == "2027-01"
+    assert booked_to(november, called) == november
+    assert booked_to(november, closes - 1) == november
+    assert booked_to(november, closes).name == "2026-12"
+    assert booked_to(november, closes + 40 * 86_400_000).name == "2027-01"
 
 
 @given(MOMENT, st.integers(0, 100 * 86_400_000))
 def test_the_period_of_a_charge_is_open(counted_ms: int, later: int) -> None:
-    period = billing_period(counted_ms, counted_ms + later)
+    period = booked_to(month_of(counted_ms), counted_ms + later)
     assert counted_ms + later < period.closes_ms
     assert counted_ms < period.end_ms
