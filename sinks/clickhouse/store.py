@@ -132,7 +132,7 @@ class Store:
                 settings={
                     **BLOCK_SETTINGS,
                     "insert_deduplication_token": token,
-                    "insert_select_deduplicate": "force_enable",
+                    "deduplicate_insert_select": "force_enable",
                     "max_threads": 1,
                     "max_block_size": BLOCK_SETTINGS["max_insert_block_size"],
                 },
