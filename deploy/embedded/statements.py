@@ -1,7 +1,7 @@
 """Reading just enough SQL to serve it over HTTP: where an INSERT's data begins, what answers rows.
 
-The engine parses everything else. Splitting is ours because chDB's data stream wants the statement
-without its FORMAT clause, and because its own inline path is four times slower and refuses Native.
+The engine parses everything else. Splitting is ours because chDB's own way with rows behind a
+statement is four times slower and refuses Native: they go in as a file instead (engine.py).
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ _LAST_FORMAT = re.compile(rb"\bFORMAT\s+(\w+)\s*(?:SETTINGS\s[^()]*)?;?\s*$", re
 
 
 class Insert(NamedTuple):
-    """An INSERT whose rows follow as `data` in `format`; `statement` ends before FORMAT."""
+    """An INSERT whose rows follow as `data` in `format`; `statement` ends before SETTINGS or
+    FORMAT, `settings` is what stands between them."""
 
     statement: str
+    settings: str
     format: str
     data: bytes
 
@@ -37,6 +39,7 @@ def split_insert(sql: bytes) -> Insert | None:
     """
     depth = 0
     first = b""
+    settings: int | None = None
     for token in _TOKEN.finditer(sql):
         word = token.group().upper()
         if word == b"(":
@@ -51,12 +54,16 @@ def split_insert(sql: bytes) -> Insert | None:
                 return None
         elif word in (b"SELECT", b"WITH", b"VALUES"):
             return None
+        elif word == b"SETTINGS" and settings is None:
+            settings = token.start()
         elif word == b"FORMAT":
             name = re.compile(rb"\s+(\w+)[ \t\f]*(?:\r?\n)?").match(sql, token.end())
             if name is None:
                 return None
-            head = sql[: token.start()].decode()
-            return Insert(head, name.group(1).decode(), sql[name.end() :])
+            end = token.start()
+            begin = end if settings is None else settings
+            head, between = sql[:begin].decode(), sql[begin:end].decode()
+            return Insert(head, between, name.group(1).decode(), sql[name.end() :])
     return None
 
 

@@ -152,6 +152,26 @@ def test_errors_as_clickhouse_gives_them(
         client.query("SELECT * FROM nowhere")
 
 
+def test_a_view_that_throws_is_an_error_and_a_retry_fills_it(client: Client) -> None:
+    client.command("CREATE TABLE fuse (id UInt64) ENGINE = MergeTree ORDER BY id")
+    client.command(
+        "CREATE TABLE kept (id UInt64) ENGINE = MergeTree ORDER BY id"
+        " SETTINGS non_replicated_deduplication_window = 100"
+    )
+    client.command(
+        "CREATE MATERIALIZED VIEW kept_view TO kept AS"
+        " SELECT id FROM t WHERE throwIf(id IN (SELECT id FROM fuse)) = 0"
+    )
+    client.command("INSERT INTO fuse VALUES (7)")
+    with pytest.raises(DatabaseError, match="FUNCTION_THROW_IF_VALUE_IS_NON_ZERO"):
+        insert(client, rows(0, 10), "a")
+    client.command("TRUNCATE TABLE fuse")
+    for _ in range(2):
+        insert(client, rows(0, 10), "a")
+        assert [n for n, _ in totals(client)] == [10, 10]
+        assert client.command("SELECT count() FROM kept") == 10
+
+
 def test_a_refused_row_leaves_nothing(client: Client) -> None:
     with pytest.raises(DatabaseError):
         insert(client, rows(0, 1000) + b'{"id":"x"}\n', "broken")

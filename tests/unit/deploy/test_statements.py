@@ -8,30 +8,40 @@ from spendstream.deploy.embedded.statements import Insert, result_format, split_
 
 
 @pytest.mark.parametrize(
-    ("sql", "statement", "name", "data"),
+    ("sql", "statement", "settings", "name", "data"),
     [
-        (b"INSERT INTO t FORMAT JSONEachRow\n{}", "INSERT INTO t ", "JSONEachRow", b"{}"),
-        (b"insert into t (a) format Native\r\n\n\x00", "insert into t (a) ", "Native", b"\n\x00"),
-        (b"INSERT INTO t FORMAT CSV 1,2", "INSERT INTO t ", "CSV", b"1,2"),
-        (b"INSERT INTO t(format, b) FORMAT CSV\n1", "INSERT INTO t(format, b) ", "CSV", b"1"),
-        (b"INSERT INTO `format` FORMAT CSV\n1", "INSERT INTO `format` ", "CSV", b"1"),
+        (b"INSERT INTO t FORMAT JSONEachRow\n{}", "INSERT INTO t ", "", "JSONEachRow", b"{}"),
+        (
+            b"insert into t (a) format Native\r\n\n\x00",
+            "insert into t (a) ",
+            "",
+            "Native",
+            b"\n\x00",
+        ),
+        (b"INSERT INTO t FORMAT CSV 1,2", "INSERT INTO t ", "", "CSV", b"1,2"),
+        (b"INSERT INTO t(format, b) FORMAT CSV\n1", "INSERT INTO t(format, b) ", "", "CSV", b"1"),
+        (b"INSERT INTO `format` FORMAT CSV\n1", "INSERT INTO `format` ", "", "CSV", b"1"),
         (
             b"INSERT INTO t /* FORMAT x */ FORMAT CSV\n1",
             "INSERT INTO t /* FORMAT x */ ",
+            "",
             "CSV",
             b"1",
         ),
         (
             b"INSERT INTO t SETTINGS insert_deduplication_token='a FORMAT b' FORMAT CSV\n1",
-            "INSERT INTO t SETTINGS insert_deduplication_token='a FORMAT b' ",
+            "INSERT INTO t ",
+            "SETTINGS insert_deduplication_token='a FORMAT b' ",
             "CSV",
             b"1",
         ),
-        (b"INSERT INTO t FORMAT CSV", "INSERT INTO t ", "CSV", b""),
+        (b"INSERT INTO t FORMAT CSV", "INSERT INTO t ", "", "CSV", b""),
     ],
 )
-def test_splits_rows_from_statement(sql: bytes, statement: str, name: str, data: bytes) -> None:
-    assert split_insert(sql) == Insert(statement, name, data)
+def test_splits_rows_from_statement(
+    sql: bytes, statement: str, settings: str, name: str, data: bytes
+) -> None:
+    assert split_insert(sql) == Insert(statement, settings, name, data)
 
 
 @pytest.mark.parametrize(
