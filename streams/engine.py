@@ -19,7 +19,7 @@ from spendstream.schemas.topics import INPUTS
 from spendstream.streams import metrics
 from spendstream.streams.plans_follower import PlansFollower
 from spendstream.streams.runner import PartitionRunner, Shared
-from spendstream.streams.transport import BatchedConsumer, Fetched
+from spendstream.streams.transport import BatchedConsumer, End, Fetched
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable
@@ -118,17 +118,12 @@ class Engine:
         consumer.resume_partitions(_both(partition))
         return generation
 
-    def at_end(self, partition: int) -> dict[str, int] | None:
-        """Read positions of both inputs where both have reached their end, else None."""
+    async def ends(self, partition: int) -> dict[str, End] | None:
+        """Where reading of both inputs stands where both have reached their end, else None."""
         consumer = self._consumer
         assert consumer is not None
-        ends: dict[str, int] = {}
-        for tp in _both(partition):
-            position = consumer.position_at_end(tp)
-            if position is None:
-                return None
-            ends[tp.topic] = position
-        return ends
+        ends = await consumer.ends(_both(partition))
+        return None if ends is None else {tp.topic: end for tp, end in ends.items()}
 
     def rejoin(self) -> None:
         assert self._consumer is not None

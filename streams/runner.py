@@ -38,7 +38,7 @@ from spendstream.streams.reading import consumer as new_reader
 from spendstream.streams.reading import topic_ids
 from spendstream.streams.recovery import IdsLog, recover
 from spendstream.streams.transactions import PartitionProducer
-from spendstream.streams.transport import Fetched
+from spendstream.streams.transport import End, Fetched
 
 MAX_EVENTS: Final = 10_000
 """Of a transaction."""
@@ -60,7 +60,7 @@ class Inputs(Protocol):
 
     def pause(self, partition: int) -> None: ...
     async def seek(self, partition: int, offsets: dict[str, int]) -> int: ...
-    def at_end(self, partition: int) -> dict[str, int] | None: ...
+    async def ends(self, partition: int) -> dict[str, End] | None: ...
     def rejoin(self) -> None: ...
 
 
@@ -224,17 +224,23 @@ class PartitionRunner:
 
     async def _idle(self, live: Live) -> None:
         """With both inputs at their end, time follows the clock, and what is due is done."""
-        ends = self._inputs.at_end(self.partition)
-        if ends is None or not self._queue.empty():
-            return
         state = live.state
         now_ms = int(time.time() * 1_000) - CLOCK_LAG_MS
         quiet_s = time.monotonic() - live.committed_at
         due = bool(state.due) and state.due[0][0] <= now_ms
         woken = state.plan_revision != self._shared.plans.table.revision
-        behind = any(state.checkpoint.inputs[t].upto < end for t, end in ends.items())
-        if due or woken or quiet_s >= HEARTBEAT_S or (behind and quiet_s >= 1.0):
-            await self._in_executor(self._pass_time, live, ends, now_ms)
+        if not (due or woken or quiet_s >= 1.0):
+            return
+        ends = await self._inputs.ends(self.partition)
+        if ends is None:
+            return
+        inputs = state.checkpoint.inputs
+        if any(inputs[topic].upto < end.handed_out for topic, end in ends.items()):
+            return  # a batch is on its way here: were the position taken, a crash would lose it
+        behind = any(inputs[topic].upto < end.position for topic, end in ends.items())
+        if due or woken or behind or quiet_s >= HEARTBEAT_S:
+            positions = {topic: end.position for topic, end in ends.items()}
+            await self._in_executor(self._pass_time, live, positions, now_ms)
 
     def _take(self, live: Live, batch: Batch, fetched: Fetched) -> None:
         """Run records through the core; the rows go out while more records are awaited."""

@@ -11,7 +11,7 @@ Offset arithmetic could not tell, as transactions and compaction leave holes.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Set
 from typing import Any, NamedTuple, Protocol, cast
 
 import aiokafka
@@ -35,6 +35,14 @@ class Fetched(NamedTuple):
     partition: int
     generation: int
     records: list[Any]
+
+
+class End(NamedTuple):
+    """A reader at the end of what is committed: its position, past all markers of transactions,
+    and the next offset after the last record that it handed out."""
+
+    position: int
+    handed_out: int
 
 
 class Assignment(Protocol):
@@ -63,6 +71,7 @@ class BatchedConsumerThread(AIOKafkaConsumerThread):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._generations: dict[TP, int] = defaultdict(int)
+        self._handed_out: dict[TP, int] = {}
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         conf = self.app.conf
@@ -94,6 +103,8 @@ class BatchedConsumerThread(AIOKafkaConsumerThread):
         # Runs on the consumer's thread, as `seek_all` does; nothing is awaited after the records
         # were taken, so no seek can come between them and their number.
         records = await super()._fetch_records(*args, **kwargs)
+        for tp, batch in records.items():
+            self._handed_out[tp] = batch[-1].offset + 1
         return {
             tp: Fetched(tp.topic, tp.partition, self._generations[tp], batch)
             for tp, batch in records.items()
@@ -110,17 +121,30 @@ class BatchedConsumerThread(AIOKafkaConsumerThread):
         for tp, offset in offsets.items():
             consumer.seek(tp, offset)
             self._generations[tp] = generation
+            self._handed_out[tp] = offset
         return generation
 
-    def position_at_end(self, tp: TP) -> int | None:
-        """The read position where it has reached the end of what is committed, else None."""
-        assignment = self._ensure_consumer()._subscription.subscription.assignment
-        if assignment is None or tp not in assignment.tps:
-            return None
-        state = assignment.state_value(tp)
-        if not state.has_valid_position or state.lso is None or state.position < state.lso:
-            return None
-        return int(state.position)
+    async def ends(self, tps: Set[TP]) -> dict[TP, End] | None:
+        """Where all stand, if all have reached the end of what is committed, else None.
+
+        Asked on the consumer's thread: elsewhere the position might already be past records whose
+        batch is still on its way, and nothing would tell.
+        """
+        ends: dict[TP, End] | None = await self.call_thread(self._ends, tps)
+        return ends
+
+    async def _ends(self, tps: Set[TP]) -> dict[TP, End] | None:
+        subscription = self._ensure_consumer()._subscription.subscription
+        assignment = subscription.assignment if subscription is not None else None
+        ends: dict[TP, End] = {}
+        for tp in tps:
+            if assignment is None or tp not in assignment.tps:
+                return None
+            state = assignment.state_value(tp)
+            if not state.has_valid_position or state.lso is None or state.position < state.lso:
+                return None
+            ends[tp] = End(int(state.position), self._handed_out.get(tp, 0))
+        return ends
 
     def rejoin(self) -> None:
         """Ask the group for a new assignment."""
@@ -184,8 +208,8 @@ class BatchedConsumer(Consumer):
             self._read_offset[tp] = None
         return generation
 
-    def position_at_end(self, tp: TP) -> int | None:
-        return self._thread.position_at_end(tp)
+    async def ends(self, tps: Set[TP]) -> dict[TP, End] | None:
+        return await self._thread.ends(tps)
 
     def rejoin(self) -> None:
         self._thread.rejoin()

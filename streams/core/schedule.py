@@ -102,7 +102,7 @@ def _wake_for_plans(state: PartitionState, plans: PlanTable) -> None:
 def _run_due(state: PartitionState, batch: Batch, ws: Workspace) -> None:
     now = state.checkpoint.time_ms
     batch.changed[ws.id] = ws
-    # `finish` sees to it; were it still due until then, a leap of time would run it every millisecond
+    # `finish` publishes it; were it due until then, a leap of time would run it every millisecond
     ws.unpublished = False
     ws.slide(now // 1_000)
     for name in list(ws.months):
