@@ -17,7 +17,9 @@ import os
 import socket
 import sys
 import threading
+import time
 import weakref
+from functools import partial
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -29,6 +31,17 @@ from spendstream.schemas.topics import USAGE_EVENTS
 
 DISABLED_VARIABLE: Final = "SPENDSTREAM_DISABLED"
 _POLL_S: Final = 0.5
+# the broker lost its log: Kafka's client then refuses to go on, since it cannot tell what arrived
+_FORGOTTEN: Final = frozenset(
+    {
+        KafkaError._FATAL,
+        KafkaError.INVALID_PRODUCER_EPOCH,
+        KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER,
+        KafkaError.UNKNOWN_PRODUCER_ID,
+    }
+)
+_STUCK_EPOCHS: Final = 10
+_PURGED: Final = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
 
 _FIXED: Final[dict[str, Any]] = {
     # a repeat would be dropped by its id, but reordering within a workspace would not be noticed
@@ -44,7 +57,7 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "queue.buffering.max.kbytes": 65_536,
     # five minutes of broker outage are bridged, as long as the queue holds
     "message.timeout.ms": 300_000,
-    "statistics.interval.ms": 5_000,
+    "statistics.interval.ms": 2_000,
 }
 
 
@@ -102,25 +115,13 @@ class UsageEmitter:
             if not isinstance(event, UsageEvent):
                 raise TypeError(f"event must be a UsageEvent, not {type(event).__name__}")
             event_id = cloudevent.checked_id(cloudevent.new_id() if id is None else id, "id")
-            headers = cloudevent.headers(event_id, self._source, cloudevent.checked_time(time_ms))
+            time_ms = cloudevent.checked_time(time_ms)
             value = cloudevent.encode(event)
             key = event.workspace_id.encode()
         except Exception as error:
             self._counters.dropped(Drop.INVALID, type(error).__name__, str(error))
             return False
-        try:
-            producer = self._producer or self._restart()
-            if producer is None:
-                self._counters.dropped(Drop.CLOSED)
-                return False
-            producer.produce(self._topic, value, key, headers=headers)
-        except BufferError:
-            self._counters.dropped(Drop.QUEUE_FULL)
-            return False
-        except Exception as error:
-            self._counters.dropped(Drop.FAILED, type(error).__name__, str(error))
-            return False
-        return True
+        return self._queue(value, key, event_id, time_ms)
 
     @property
     def enabled(self) -> bool:
@@ -133,20 +134,24 @@ class UsageEmitter:
 
     def flush(self, timeout: float = 5.0) -> int:
         """Wait until the queue is empty, at most `timeout` seconds. Returns what is still in it."""
-        producer = self._producer
-        return int(producer.flush(timeout)) if producer is not None else 0
+        deadline = time.monotonic() + timeout
+        left = 0
+        while (producer := self._producer) is not None:
+            left = self._flush(producer, max(0.0, deadline - time.monotonic()))
+            # a producer that was replaced meanwhile handed its events to its successor
+            if self._producer is producer or time.monotonic() >= deadline:
+                break
+        return left
 
     def close(self, timeout: float = 5.0) -> int:
         """Flush, then give up what is left. Returns how many events that was."""
+        left = self.flush(timeout)
         with self._starting:
             producer, self._closed = self._producer, True
             self._producer = None
-        if producer is None:
-            return 0
-        left = int(producer.flush(timeout))
-        if left:
+        if producer is not None and left:
             producer.purge()
-            producer.flush(1.0)
+            self._flush(producer, 1.0)
         self._counters.report(at_once=True)
         atexit.unregister(self._close_at_exit)
         _alive.discard(self)
@@ -162,12 +167,45 @@ class UsageEmitter:
         """What a process may not share with the one it was forked from."""
         self._starting = threading.Lock()
         self._counters = Counters()
+        self._standing: tuple[str, int] = ("", 0)
+        self._epochs = 0
+
+    def _queue(self, value: bytes, key: bytes, event_id: bytes, time_ms: int) -> bool:
+        try:
+            producer = self._producer or self._restart()
+            if producer is None:
+                self._counters.dropped(Drop.CLOSED)
+                return False
+            try:
+                producer.produce(
+                    self._topic,
+                    value,
+                    key,
+                    headers=cloudevent.headers(event_id, self._source, time_ms),
+                    # a delivery report comes without the headers
+                    on_delivery=partial(self._on_delivery, event_id, time_ms),
+                )
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError._FATAL:
+                    raise
+                self._retire(producer)
+                return self._queue(value, key, event_id, time_ms)
+        except BufferError:
+            self._counters.dropped(Drop.QUEUE_FULL)
+            return False
+        except Exception as error:
+            self._counters.dropped(Drop.FAILED, type(error).__name__, str(error))
+            return False
+        return True
 
     def _start(self) -> Producer:
-        callbacks = {"on_delivery": self._on_delivery, "error_cb": self._on_error}
         try:
             producer = Producer(
-                {**self._config, **callbacks, "stats_cb": self._on_stats, "logger": log}
+                {
+                    **self._config,
+                    "stats_cb": self._on_stats,
+                    "logger": log,
+                }
             )
         except (KafkaException, TypeError, ValueError) as error:
             raise ValueError(f"Kafka's client refuses the settings: {error}") from None
@@ -180,8 +218,21 @@ class UsageEmitter:
     def _serve(self, producer: Producer) -> None:
         """Delivery callbacks, statistics and the drop log, until closed or replaced, and empty."""
         while self._producer is producer or len(producer):
-            producer.poll(_POLL_S)
+            self._poll(producer)
             self._counters.report()
+
+    def _poll(self, producer: Producer) -> None:
+        try:
+            producer.poll(_POLL_S)
+        except KafkaException:  # raised for fatal errors only, once each
+            self._retire(producer)
+
+    def _flush(self, producer: Producer, timeout: float) -> int:
+        try:
+            return int(producer.flush(timeout))
+        except KafkaException:  # raised for fatal errors only, once each
+            self._retire(producer)
+            return int(producer.flush(1.0))  # hands its events over
 
     def _restart(self) -> Producer | None:
         """The producer after a fork or a fatal error; None after close()."""
@@ -194,32 +245,53 @@ class UsageEmitter:
                     _close_with_worker(self)
             return self._producer
 
-    def _on_delivery(self, error: KafkaError | None, _: Message) -> None:
+    def _retire(self, producer: Producer) -> None:
+        """Replace a producer that cannot go on: its broker forgot it, with all it had sent.
+
+        What it held comes back as delivery reports, and goes into its successor's queue.
+        """
+        with self._starting:
+            if self._producer is not producer:
+                return
+            self._start()
+        log.warning("the broker does not know its client any more; a new one goes on")
+        producer.purge()
+
+    def _on_delivery(
+        self, event_id: bytes, time_ms: int, error: KafkaError | None, message: Message
+    ) -> None:
         if error is None:
             self._counters.delivered()
             return
         code = error.code()
-        if code == KafkaError._MSG_TIMED_OUT:
-            why = Drop.EXPIRED
-        elif code in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT):
-            why = Drop.ABANDONED
+        if code in _FORGOTTEN or (code in _PURGED and not self._closed):
+            self._send_again(message, event_id, time_ms)
+        elif code == KafkaError._MSG_TIMED_OUT:
+            self._counters.dropped(Drop.EXPIRED)
+        elif code in _PURGED:
+            self._counters.dropped(Drop.ABANDONED)
         else:
-            why = Drop.FAILED
-        self._counters.dropped(why, error.name(), error.str())
+            self._counters.dropped(Drop.FAILED, error.name(), error.str())
 
-    def _on_error(self, error: KafkaError) -> None:
-        # anything else heals by itself, and librdkafka logs it
-        if error.fatal():
-            log.error("Kafka's client cannot go on and is replaced: %s", error.str())
-            with self._starting:
-                dead, self._producer = self._producer, None
-            if dead is not None:
-                # what it held comes back as delivery reports, which its thread goes on serving
-                dead.purge()
+    def _send_again(self, message: Message, event_id: bytes, time_ms: int) -> None:
+        """Harmless where it had arrived: the worker drops a second event with the same id."""
+        value, key = message.value(), message.key()
+        if isinstance(value, bytes) and isinstance(key, bytes):  # as emit() made them
+            self._queue(value, key, event_id, time_ms)
 
     def _on_stats(self, text: str) -> None:
-        brokers = json.loads(text).get("brokers", {})
+        statistics = json.loads(text)
+        brokers = statistics.get("brokers", {})
         self._counters.retried = sum(broker.get("txretries", 0) for broker in brokers.values())
+        # A broker that came back empty refuses the client's id; librdkafka then raises its epoch
+        # for ever, many times a second, instead of asking for a new id.
+        epochs = statistics.get("eos", {}).get("producer_epoch", 0)
+        standing = (statistics["name"], self.stats.delivered)
+        if self._standing == standing and epochs >= self._epochs + _STUCK_EPOCHS:
+            producer = self._producer
+            if producer is not None:
+                self._retire(producer)
+        self._standing, self._epochs = standing, epochs
 
     def _forget_parent(self) -> None:
         """In a forked child: librdkafka's threads do not exist here, so its handle is dead."""

@@ -45,7 +45,7 @@ class EmitterStats:
 
     Every event for which `emit()` was called while enabled is in exactly one of `queued`,
     `delivered` and `dropped`. `retried` counts requests that Kafka's client sent again; it is read
-    from librdkafka's statistics, so it can be five seconds old.
+    from librdkafka's statistics, so it can be two seconds old.
     """
 
     queued: int

@@ -21,7 +21,7 @@ from confluent_kafka import Consumer, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from spendstream.deploy.embedded.broker import free_port
+from spendstream.deploy.embedded.broker import Broker, free_port
 from spendstream.producers import Drop, UsageEmitter
 from spendstream.schemas import Usage, UsageEvent
 from spendstream.schemas.partition import partition_of
@@ -48,16 +48,20 @@ def topic(kafka: KafkaServer) -> str:
 
 def make_topic(kafka: KafkaServer) -> str:
     name = f"emitter-{uuid.uuid4().hex}"
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
-    admin.create_topics([NewTopic(name, PARTITIONS, 1)])[name].result(20)
+    _create(kafka.bootstrap_servers, name)
     return name
 
 
-def read(kafka: KafkaServer, topic: str) -> list[Message]:
+def _create(bootstrap_servers: str, topic: str) -> None:
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+    admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(20)
+
+
+def read(bootstrap_servers: str, topic: str) -> list[Message]:
     """Everything that is in the topic now."""
     consumer = Consumer(
         {
-            "bootstrap.servers": kafka.bootstrap_servers,
+            "bootstrap.servers": bootstrap_servers,
             "group.id": "reader",
             "enable.auto.commit": False,
             "enable.partition.eof": True,
@@ -98,7 +102,7 @@ def test_key_headers_value_and_partition(kafka: KafkaServer, topic: str) -> None
         assert emitter.flush(20) == 0
         assert emitter.stats.delivered == len(names)
         assert emitter.stats.lost == emitter.stats.queued == 0
-    messages = read(kafka, topic)
+    messages = read(kafka.bootstrap_servers, topic)
     assert len(messages) == len(names)
     for message in messages:
         key = message.key()
@@ -121,7 +125,7 @@ def test_default_ids_differ_and_default_time_is_now(kafka: KafkaServer, topic: s
     with UsageEmitter(kafka.bootstrap_servers, topic=topic) as emitter:
         for number in range(100):
             emitter.emit(event(number))
-    assert max(ids(read(kafka, topic)).values()) == 1
+    assert max(ids(read(kafka.bootstrap_servers, topic)).values()) == 1
 
 
 def test_a_full_queue_is_counted_and_logged_and_never_waited_for(
@@ -213,7 +217,33 @@ def test_a_broker_that_comes_back_gets_every_event_once(
     assert emitter.flush(60) == 0
     assert emitter.stats.delivered == 1_000
     emitter.close()
-    assert ids(read(broker, topic)) == Counter({f"id-{number}": 1 for number in range(1_000)})
+    assert ids(read(broker.bootstrap_servers, topic)) == Counter(
+        {f"id-{number}": 1 for number in range(1_000)}
+    )
+
+
+def test_a_broker_that_forgot_everything_gets_what_was_queued() -> None:
+    """The embedded broker after a crash: Kafka's client calls that fatal and would drop it all."""
+    with Broker() as broker:
+        server = broker.bootstrap_servers
+        emitter = UsageEmitter(server, topic="t")
+        _create(server, "t")
+        for number in range(100):
+            emitter.emit(event(number), id=f"before-{number}")
+        assert emitter.flush(20) == 0
+        broker.kill()
+        for number in range(100):
+            assert emitter.emit(event(number), id=f"while-{number}")
+        broker.start()
+        _create(server, "t")
+        for number in range(100):
+            assert emitter.emit(event(number), id=f"after-{number}")
+        assert emitter.flush(60) == 0
+        emitter.close()
+        assert emitter.stats.dropped == {}
+        assert emitter.stats.delivered == 300
+        names = {f"{when}-{n}" for when in ("while", "after") for n in range(100)}
+        assert set(ids(read(server, "t"))) == names
 
 
 def test_threads_share_an_emitter(kafka: KafkaServer, topic: str) -> None:
@@ -230,7 +260,7 @@ def test_threads_share_an_emitter(kafka: KafkaServer, topic: str) -> None:
             thread.join()
         emitter.flush(20)
         assert emitter.stats.delivered == 8_000
-    found = ids(read(kafka, topic))
+    found = ids(read(kafka.bootstrap_servers, topic))
     assert len(found) == 8_000
     assert max(found.values()) == 1
 
@@ -258,7 +288,7 @@ def test_coroutines_are_not_held_up(kafka: KafkaServer, topic: str) -> None:
 
     with UsageEmitter(kafka.bootstrap_servers, topic=topic) as emitter:
         assert asyncio.run(run(emitter)) < 0.5
-    assert len(ids(read(kafka, topic))) == 1_000
+    assert len(ids(read(kafka.bootstrap_servers, topic))) == 1_000
 
 
 def test_a_forked_child_sends_its_own_events_only(kafka: KafkaServer, topic: str) -> None:
@@ -281,7 +311,7 @@ def test_a_forked_child_sends_its_own_events_only(kafka: KafkaServer, topic: str
     assert emitter.close(20) == 0
     assert emitter.stats.delivered == 100
     expected = {f"{who}-{number}": 1 for who in ("parent", "child") for number in range(100)}
-    assert ids(read(kafka, topic)) == Counter(expected)
+    assert ids(read(kafka.bootstrap_servers, topic)) == Counter(expected)
 
 
 def _emit_in_worker(emitter: UsageEmitter) -> None:
@@ -298,7 +328,7 @@ def test_a_multiprocessing_worker_flushes_at_its_end(kafka: KafkaServer, topic: 
     worker.join(30)
     assert worker.exitcode == 0
     emitter.close()
-    assert len(ids(read(kafka, topic))) == 100
+    assert len(ids(read(kafka.bootstrap_servers, topic))) == 100
 
 
 EXITING = """
@@ -316,7 +346,7 @@ for number in range(1000):
 def test_what_is_queued_at_exit_is_sent(kafka: KafkaServer, topic: str) -> None:
     command = [sys.executable, "-c", EXITING, kafka.bootstrap_servers, topic]
     subprocess.run(command, check=True, timeout=60)
-    assert len(ids(read(kafka, topic))) == 1_000
+    assert len(ids(read(kafka.bootstrap_servers, topic))) == 1_000
 
 
 def test_exit_is_bounded_where_the_broker_is_gone() -> None:
