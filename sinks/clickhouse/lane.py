@@ -133,7 +133,7 @@ class Lane:
             if standing is Standing.AHEAD:
                 raise Ahead(f"{where}, ClickHouse has {stored}: somebody else wrote into it")
             if intent.epoch != epoch:
-                self._complete_views(table, intent, standing)
+                stored = self._complete_views(table, intent, stored)
             elif not intent.done:
                 pending = intent
         self._streams[topic] = Stream(table, partition, epoch, stored, pending)
@@ -142,13 +142,21 @@ class Lane:
             return OFFSET_BEGINNING
         return intent.start if pending else intent.end
 
-    def _complete_views(self, table: Table, intent: Intent, standing: Standing) -> None:
+    def _complete_views(self, table: Table, intent: Intent, stored: int) -> int:
         """An intent whose topic is gone: it cannot be read again, but its rows may be there.
 
-        Where they are not, the new topic has them, or their seq is missed as a gap.
+        Returns the position after it. The position itself is one of the views, so it may lack rows
+        that the raw table has: those are counted. Where they are not there either, the new topic
+        has them, or their seq is missed as a gap.
         """
-        if intent.done or standing is not Standing.THERE or not intent.rows:
-            return
+        if intent.done or not intent.rows:
+            return stored
+        rows = self._until(
+            "counting rows",
+            lambda: self._store.count(table, self.partition, intent.seq_before, intent.seq),
+        )
+        if rows != intent.rows:
+            return stored
         self._check_age(table, intent)
         token = intent.token(table.topic, self.partition)
         self._until(
@@ -157,6 +165,7 @@ class Lane:
                 table, self.partition, intent.seq_before, intent.seq, token
             ),
         )
+        return intent.seq
 
     def _insert(self, work: Work) -> None:
         table, intent, rows = work.table, work.intent, work.batch.rows
