@@ -61,7 +61,7 @@ def show(result: dict[str, Any]) -> None:
         out.print(table_of(differences[:SHOWN]))
         if len(differences) > SHOWN:
             out.print(f"… and {len(differences) - SHOWN:,} more: --json shows all", style="dim")
-    out.print(f"  basis: {result['basis']}", style="dim")
+    out.print(f"  basis: {result['basis']}", style="dim", soft_wrap=True)
 
 
 def table_of(differences: list[dict[str, Any]]) -> Table:

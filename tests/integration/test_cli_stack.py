@@ -1,0 +1,292 @@
+"""The command line on the embedded stack: the contracts that scripts rely on."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spendstream.deploy.embedded.broker import free_port
+from spendstream.deploy.home import Home
+from spendstream.producers import UsageEmitter
+from spendstream.schemas import Usage, UsageEvent
+
+pytestmark = [pytest.mark.storm, pytest.mark.timeout(300), pytest.mark.xdist_group("embedded")]
+
+ROWS = 600
+PRICES = {"gpt-4o": (Decimal("2.5"), Decimal(10)), "gpt-4o-mini": (Decimal("0.15"), Decimal("0.6"))}
+"""USD a million input and output tokens."""
+
+
+class Cli:
+    """`spendstream` on a home of its own, outside any project directory."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.directory = home.parent
+
+    def run(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("SPENDSTREAM_")}
+        done = subprocess.run(
+            [sys.executable, "-m", "spendstream.deploy.cli", *arguments],
+            cwd=self.directory,
+            env={**environment, "SPENDSTREAM_HOME": str(self.home), "COLUMNS": "200"},
+            capture_output=True,
+            text=True,
+            timeout=200,
+        )
+        assert done.returncode == code, (arguments, done.returncode, done.stdout, done.stderr)
+        assert "Traceback" not in done.stderr
+        return done
+
+    def json(self, *arguments: str, code: int = 0) -> Any:
+        return json.loads(self.run(*arguments, "--json", code=code).stdout)
+
+
+@pytest.fixture(scope="module")
+def trace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("trace") / "calls.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["TIMESTAMP", "ContextTokens", "GeneratedTokens"])
+        for row in range(ROWS):
+            second = f"2026-01-01 00:{row // 60:02d}:{row % 60:02d}.1234567"
+            writer.writerow([second, 1_000 + row, 10 + row % 7])
+    return path
+
+
+@pytest.fixture(scope="module")
+def cli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
+    home = tmp_path_factory.mktemp("embedded") / "home"
+    commands = Cli(home)
+    yield commands
+    commands.run("down")
+
+
+@pytest.fixture(scope="module")
+def addresses(cli: Cli) -> dict[str, Any]:
+    up: dict[str, Any] = cli.json("up", "--detach")
+    return up
+
+
+@pytest.fixture(scope="module")
+def replayed(cli: Cli, addresses: dict[str, Any], trace: Path) -> dict[str, Any]:
+    summary: dict[str, Any] = cli.json("replay", str(trace), *REPLAY)
+    return summary
+
+
+REPLAY = (
+    "--workspaces",
+    "7",
+    "--users",
+    "11",
+    "--models",
+    "openai/gpt-4o,openai/gpt-4o-mini",
+)
+
+
+def test_up_says_where_everything_is(cli: Cli, addresses: dict[str, Any]) -> None:
+    assert addresses["bootstrap_servers"].startswith("127.0.0.1:")
+    assert addresses["clickhouse_url"].startswith("http://127.0.0.1:")
+    assert addresses["home"] == str(cli.home)
+    assert set(addresses["pids"]) == {"supervisor", "broker", "clickhouse", "worker", "sink"}
+    for pid in addresses["pids"].values():
+        os.kill(pid, 0)
+
+
+def test_a_second_stack_on_the_same_directory_is_refused(
+    cli: Cli, addresses: dict[str, Any]
+) -> None:
+    for arguments in (("up",), ("up", "--detach")):
+        done = cli.run(*arguments, code=3)
+        assert (
+            f"in use by another `spendstream up` (process {addresses['pids']['supervisor']})"
+            in (done.stderr)
+        )
+
+
+def test_doctor_and_topics_find_nothing_wrong(cli: Cli, addresses: dict[str, Any]) -> None:
+    assert cli.json("doctor")["ok"] is True
+    assert cli.json("topics", "check") == {"ok": True, "mismatches": []}
+    assert all(topic["partitions"] for topic in cli.json("topics", "list"))
+    assert cli.json("topics", "create") == {"created": []}
+    mismatches = cli.json("topics", "check", "--partitions", "9", code=1)["mismatches"]
+    assert any("usage.events has 4 partitions instead of 9" in text for text in mismatches)
+
+
+def test_a_report_equals_the_files_own_sums(
+    cli: Cli, replayed: dict[str, Any], trace: Path
+) -> None:
+    assert replayed["events"] == ROWS
+    expected: dict[tuple[str, str], dict[str, Any]] = {}
+    with trace.open() as file:
+        for index, row in enumerate(csv.DictReader(file)):
+            model = ("gpt-4o", "gpt-4o-mini")[index % 2]
+            sums = expected.setdefault(
+                (f"ws-{index % 7}", model), {"requests": 0, "in": 0, "out": 0, "cost": Decimal(0)}
+            )
+            used, made = int(row["ContextTokens"]), int(row["GeneratedTokens"])
+            price_in, price_out = PRICES[model]
+            sums["requests"] += 1
+            sums["in"] += used
+            sums["out"] += made
+            sums["cost"] += (used * price_in + made * price_out) / 1_000_000
+    rows = cli.json("report", "--group-by", "workspace,model", "--settled")
+    assert {(row["workspace"], row["model"]) for row in rows} == set(expected)
+    for row in rows:
+        sums = expected[row["workspace"], row["model"]]
+        assert row["requests"] == sums["requests"]
+        assert (row["input_tokens"], row["output_tokens"]) == (sums["in"], sums["out"])
+        assert row["total_tokens"] == sums["in"] + sums["out"]
+        assert Decimal(row["cost_usd"]) == Decimal(row["charge_usd"]) == sums["cost"]
+
+
+def test_the_same_replay_again_changes_nothing(
+    cli: Cli, replayed: dict[str, Any], trace: Path
+) -> None:
+    before = cli.json("report", "--settled")
+    cli.json("replay", str(trace), *REPLAY)
+    assert cli.json("report", "--settled") == before
+    result = cli.json("verify")
+    assert (result["ok"], result["events"], result["differences"]) == (True, ROWS, [])
+
+
+def test_plans_are_set_and_shown(cli: Cli, addresses: dict[str, Any], tmp_path: Path) -> None:
+    file = tmp_path / "plans.yaml"
+    file.write_text('plans:\n  ws-1:\n    credit: "0.01"\n    overage: true\n')
+    assert cli.json("plans", "set", str(file), "--dry-run")["versions"] == []
+    assert len(cli.json("plans", "set", str(file))["versions"]) == 1
+    assert cli.json("plans", "set", str(file)) == {"changes": [], "versions": []}
+    shown = cli.json("plans", "show", "ws-1")
+    assert (shown["own"], shown["plan"]["credit"], shown["plan"]["overage"]) == (True, "0.01", True)
+    assert [plan["workspace"] for plan in cli.json("plans", "list")] == ["ws-1"]
+    file.write_text("plans:\n  ws-1:\n    credit: 0.1\n    overrage: true\n")
+    done = cli.run("plans", "set", str(file), code=2)
+    assert "plans.ws-1.credit" in done.stderr
+    assert "overrage" in done.stderr
+    file.write_text("plans:\n  ws-1:\n    credit: 2\n")
+    assert "at version 1" in cli.run("plans", "set", str(file), "--expect", "0", code=1).stderr
+
+
+def test_usage_after_a_restart_is_as_before(cli: Cli, replayed: dict[str, Any]) -> None:
+    """And 1,000 new events with 1,000 old ones among them add exactly the new ones."""
+    before = cli.json("usage", "ws-3", "--settled")
+    assert before["requests"] == len(range(3, ROWS, 7))
+    cli.run("down")
+    assert _figures(cli.json("usage", "ws-3")) == _figures(before)
+    servers = cli.json("up", "--detach")["bootstrap_servers"]
+    assert _figures(cli.json("usage", "ws-3", "--settled")) == _figures(before)
+    event = UsageEvent(
+        provider="openai",
+        request_model="gpt-4o",
+        usage=Usage(input_tokens=1, output_tokens=1),
+        workspace_id="ws-3",
+    )
+    for first in (0, 500):  # 1,000 sent, 1,500 in all
+        with UsageEmitter(servers) as emitter:
+            for number in range(first, first + 1_000):
+                assert emitter.emit(event, id=f"again-{number}")
+            assert emitter.flush(30) == 0
+    after = cli.json("usage", "ws-3", "--settled")
+    assert after["requests"] == before["requests"] + 1_500
+    assert cli.json("verify")["ok"] is True
+
+
+def test_dead_letters_are_kept_byte_for_byte(cli: Cli, addresses: dict[str, Any]) -> None:
+    from base64 import b64decode
+
+    from spendstream.deploy.demo_broken import BROKEN, send_broken
+
+    running = Home(cli.home).running()
+    assert running is not None
+    sent = send_broken(running.bootstrap_servers, "test", time.time_ns() // 1_000_000)
+    rows = cli.json("deadletters", "--settled")
+    assert len(rows) == sent
+    found = [row["value_base64"] and b64decode(row["value_base64"]) for row in rows]
+    for value in BROKEN:
+        assert value in found
+    one = rows[0]
+    assert {"reason", "detail", "topic", "partition", "offset", "key_base64", "headers"} <= set(one)
+    assert one["topic"] == "usage.events"
+
+
+@pytest.mark.parametrize("name", ["worker", "sink", "clickhouse", "broker"])
+def test_what_dies_is_restarted(cli: Cli, addresses: dict[str, Any], name: str) -> None:
+    cli.run("verify")  # settled: nothing is in the broker's memory alone
+    home = Home(cli.home)
+    running = home.running()
+    assert running is not None
+    victim = running.pids[name]
+    os.kill(victim, signal.SIGKILL)
+    deadline = time.monotonic() + 90
+    while (now := home.running()) is None or now.pids.get(name) in (None, victim):
+        assert time.monotonic() < deadline, home.log("supervisor").read_text()
+        time.sleep(0.1)
+    assert cli.json("verify")["ok"] is True
+
+
+def test_after_the_stack_has_stopped_the_data_can_be_read(
+    cli: Cli, replayed: dict[str, Any]
+) -> None:
+    before = cli.json("report", "--group-by", "model", "--settled")
+    assert cli.json("down")["stopped"] is True
+    assert cli.json("down")["stopped"] is False
+    assert cli.json("report", "--group-by", "model") == before
+    assert cli.json("verify")["ok"] is True
+    assert cli.json("deadletters", "--limit", "1") != []
+    assert "no stack runs" in cli.run("topics", "list", code=3).stderr
+    assert cli.json("doctor")["ok"] is True
+
+
+def test_a_difference_is_found(cli: Cli, replayed: dict[str, Any]) -> None:
+    """A manifest that says something was sent which never was."""
+    cli.run("down")
+    lie = cli.home / "manifests" / "99990101T000000.000000Z-lie.jsonl"
+    first = next(iter(sorted((cli.home / "manifests").glob("*.jsonl"))))
+    line = json.loads(first.read_text().splitlines()[0])
+    lie.write_text(json.dumps({**line, "id": "never-sent"}) + "\n")
+    try:
+        result = cli.json("verify", code=1)
+        assert result["ok"] is False
+        assert result["differences"]
+        assert "never-sent" in json.dumps(result["differences"])
+    finally:
+        lie.unlink()
+
+
+def _figures(usage: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in usage.items() if k not in ("as_of", "offset", "decision", "limits")}
+
+
+def test_a_taken_port_is_said_plainly(tmp_path: Path) -> None:
+    import socket
+
+    port = free_port()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        done = Cli(tmp_path / "home").run("up", "--kafka-port", str(port), code=3)
+    assert f"port {port} cannot be used" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("report",), ("usage", "ws-1"), ("verify",)])
+def test_nothing_there_is_said_plainly(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    done = Cli(tmp_path / "home").run(*arguments, code=3)
+    assert "there is no data" in done.stderr
+
+
+def test_wrong_settings_are_all_said(tmp_path: Path) -> None:
+    (tmp_path / "spendstream.toml").write_text("kafka_port = -1\nnonsense = 1\n")
+    done = Cli(tmp_path / "home").run("up", code=2)
+    assert "nonsense" in done.stderr
+    assert "kafka_port" in done.stderr

@@ -1,0 +1,52 @@
+"""`make demo`, as a stranger runs it: twice, on an empty directory."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from spendstream.deploy import demo_events
+from spendstream.deploy.demo_broken import BROKEN
+from spendstream.deploy.home import Home
+
+pytestmark = [pytest.mark.storm, pytest.mark.timeout(300), pytest.mark.xdist_group("embedded")]
+
+AT_MOST_S = 90.0
+
+
+def run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("SPENDSTREAM_")}
+    return subprocess.run(
+        [sys.executable, "-m", "spendstream.deploy.cli", *arguments],
+        cwd=directory,
+        env={**environment, "COLUMNS": "100"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+
+
+def test_the_demo_is_exact_and_can_be_repeated(tmp_path: Path) -> None:
+    for times in (1, 2):
+        begun = time.monotonic()
+        done = run(tmp_path, "demo")
+        assert done.returncode == 0, (done.stdout, done.stderr)
+        assert time.monotonic() - begun < AT_MOST_S
+        assert f"✓ exact  {times * demo_events.CALLS:,} events" in done.stdout
+        for words in ("Spend by workspace", "By model", "Alerts: ", "Dead letters: ", "p99"):
+            assert words in done.stdout
+        assert max(len(line.rstrip()) for line in done.stdout.splitlines()) <= 100
+        assert Home(tmp_path / ".spendstream").holder() is None  # it stopped what it started
+        rows = json.loads(run(tmp_path, "report", "--group-by", "model", "--json").stdout)
+        assert sum(row["requests"] for row in rows) == times * demo_events.CALLS
+        refused = json.loads(run(tmp_path, "deadletters", "--json").stdout)
+        assert len(refused) == times * (len(BROKEN) + 2)
+    usage = json.loads(run(tmp_path, "usage", "northwind", "--json").stdout)
+    assert float(usage["overage_usd"]) > 0
+    assert usage["remaining_usd"] == "0"
