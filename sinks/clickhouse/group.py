@@ -127,9 +127,7 @@ class Group:
     def ready(self) -> bool:
         """Every assigned partition is read, and no earlier run's intent waits."""
         running = [lane for lane in self._lanes.values() if not lane.stopped]
-        return bool(running) and all(
-            lane.reading and lane.lane.caught_up and not lane.busy for lane in running
-        )
+        return bool(running) and all(lane.reading and lane.lane.caught_up for lane in running)
 
     @property
     def drained(self) -> bool:
