@@ -83,13 +83,19 @@ def _explain(error: Exception) -> int:
     if os.environ.get(TRACEBACK_VARIABLE):
         traceback.print_exc()
     if code is not None:
-        say(f"spendstream: {error}")
+        say(f"spendstream: {_plain(error)}")
         return code
     say(
         f"spendstream: unexpected {type(error).__name__}: {error}\n"
         f"This is a mistake in spendstream. {TRACEBACK_VARIABLE}=1 shows where."
     )
     return failures.UNEXPECTED
+
+
+def _plain(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 if __name__ == "__main__":

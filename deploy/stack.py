@@ -212,7 +212,8 @@ class EmbeddedStack:
         return True
 
     def _end(self) -> None:
-        self._phase("stopping")
+        if self._supervisor.pids:
+            self._phase("stopping")
         for name in (WORKER, SINK, CLICKHOUSE, BROKER):
             if self._hurrying.is_set() and name != CLICKHOUSE:
                 self._supervisor.kill(name)
