@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spendstream.deploy import failures
-from spendstream.deploy.commands.options import wait
+from spendstream.deploy.commands.options import Json, wait
 from spendstream.deploy.commands.verify import show as show_verdict
-from spendstream.deploy.console import err, out, progress, say, working
+from spendstream.deploy.console import err, out, print_json, progress, say, working
 from spendstream.deploy.home import Home
 from spendstream.deploy.settings import Settings, load
 
@@ -25,6 +25,7 @@ SETTLE_S = 60.0
 def demo(
     seed: Annotated[int, typer.Option(help="Of the generated calls.")] = 2023,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the stack running.")] = False,
+    json: Json = False,
 ) -> None:
     """Start the stack, send an hour of calls at full speed, show the figures and prove them.
 
@@ -45,7 +46,7 @@ def demo(
     else:
         started = False
     try:
-        exact = _run(settings, running.bootstrap_servers, seed)
+        exact = _run(settings, running.bootstrap_servers, seed, json)
     finally:
         if started and not keep:
             with working("stopping the stack"):
@@ -57,17 +58,19 @@ def demo(
         raise typer.Exit(failures.NOT_RIGHT)
 
 
-def _run(settings: Settings, servers: str, seed: int) -> bool:
+def _run(settings: Settings, servers: str, seed: int, json: bool) -> bool:
     """Send, wait, show, verify; whether all figures are exact."""
     from spendstream.api.jobs.control import apply_plans
     from spendstream.api.jobs.verify import verify
+    from spendstream.api.summary import summary
     from spendstream.deploy import demo_events
     from spendstream.deploy.clickhouse import reading
 
     apply_plans(servers, demo_events.plans(), author="demo")
     with reading(settings) as (_, client):
         speed = _send(settings, servers, client, seed)
-        _show(servers, client, speed)
+        if not json:
+            _show(servers, client, speed)
         with err.status("recounting") as status:
             result = verify(
                 client,
@@ -75,8 +78,14 @@ def _run(settings: Settings, servers: str, seed: int) -> bool:
                 Home(settings.home).manifests,
                 lambda step: status.update(step),
             )
-    out.print()
-    show_verdict(dict(result))
+        totals = summary(client)
+    if json:
+        figures = {"sent": speed.sent, "sent_s": speed.sent_s, "end_to_end_s": speed.end_to_end_s}
+        latency = {f"latency_p{percent}_ms": speed.latency(percent) for percent in (50, 99)}
+        print_json({"verify": result, "summary": totals, "speed": {**figures, **latency}})
+    else:
+        out.print()
+        show_verdict(dict(result))
     return result["ok"]
 
 
