@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn
 
 from pydantic import ValidationError
 
-from spendstream.schemas.event import UsageEvent
+from spendstream.schemas.event import MAX_EVENT_BYTES, UsageEvent
 from spendstream.schemas.reasons import InvalidEvent, Reason
 
 MAX_DEPTH: Final = 32
@@ -39,6 +39,8 @@ def parse_event(data: bytes) -> UsageEvent:
     Raises:
         InvalidEvent: the first thing wrong with it, with the field named.
     """
+    if len(data) > MAX_EVENT_BYTES:
+        raise InvalidEvent(Reason.TOO_LARGE, f"{len(data)} bytes > {MAX_EVENT_BYTES}")
     check_json(data)
     try:
         return UsageEvent.model_validate_json(data)

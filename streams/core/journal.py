@@ -13,8 +13,8 @@ from spendstream.schemas.topics import USAGE_PRICED
 from spendstream.streams.core.counting import count
 from spendstream.streams.core.ids import digest
 from spendstream.streams.core.outputs import Batch
-from spendstream.streams.core.plans import NEVER, PlanInForce, PlanTable
-from spendstream.streams.core.schedule import advance
+from spendstream.streams.core.plans import PlanInForce, PlanTable
+from spendstream.streams.core.schedule import advance, refresh_plan
 from spendstream.streams.core.state import PartitionState, Workspace
 
 
@@ -65,8 +65,12 @@ def apply_row(state: PartitionState, batch: Batch, row: JournalRow, plans: PlanT
     ws = state.workspaces.get(row.workspace_id)
     if ws is None:
         ws = state.workspaces[row.workspace_id] = Workspace(row.workspace_id)
+    if ws.plan_revision != plans.revision or checkpoint.time_ms >= ws.force.until_ms:
+        refresh_plan(state, ws, plans)
     if ws.force.version != row.plan_version:
-        ws.force = PlanInForce(plans.numbered(row.plan_version), row.plan_version, NEVER)
+        # the worker saw the version that the table names later than this row
+        plan = plans.numbered(row.plan_version)
+        ws.force = PlanInForce(plan, row.plan_version, ws.force.until_ms)
         for month in ws.months.values():
             month.next_alarm = 0
     count(

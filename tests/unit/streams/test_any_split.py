@@ -1,0 +1,96 @@
+"""However records are cut into batches and calls, the same comes out; and it is what a naive
+recount says."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from itertools import pairwise
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from spendstream.schemas.topics import USAGE_ALERTS, USAGE_EVENTS, USAGE_LATE, USAGE_OVERAGE
+from tests.support.core import Driver, plan_table
+from tests.support.oracle import DAY, Oracle, PlanFact, Sums
+from tests.support.strategies import Step, lives, plan_changes
+
+SLOW = settings(
+    deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+
+
+def cut(life: list[Step], plans: list[PlanFact], calls: set[int], batches: set[int]) -> Driver:
+    """`calls` and `batches` are the indices before which a call and a batch end."""
+    driver = Driver(plan_table(plans))
+    records = [step.record(offset) for offset, step in enumerate(life)]
+    edges = sorted({0, len(records)} | calls | batches)
+    for start, end in pairwise(edges):
+        if start in batches:
+            driver.finish()
+        driver.take(records[start:end])
+    driver.finish()
+    # what is still due in any of the cuts falls due now
+    driver.advance(life[-1].arrival_ms + 70 * DAY)
+    driver.finish()
+    return driver
+
+
+@SLOW
+@given(lives(), plan_changes(), st.data())
+def test_any_split_gives_the_same(
+    life: list[Step], plans: list[PlanFact], data: st.DataObject
+) -> None:
+    indices = st.sets(st.integers(0, len(life)))
+    whole = cut(life, plans, set(), set())
+    split = cut(life, plans, data.draw(indices), data.draw(indices))
+    for topic, rows in whole.rows.items():
+        assert split.rows[topic] == rows
+    assert split.checkpoint() == whole.checkpoint()
+    assert split.workspaces() == whole.workspaces()
+
+
+@SLOW
+@given(lives(), plan_changes())
+def test_as_the_oracle_says(life: list[Step], plans: list[PlanFact]) -> None:
+    driver = cut(life, plans, set(), set())
+    oracle = Oracle(plans)
+    for step in life:
+        if step.malformed:
+            oracle.refuse(step.arrival_ms)
+        else:
+            oracle.take(step.call, step.arrival_ms)
+    oracle.advance(life[-1].arrival_ms + 70 * DAY)
+
+    outcomes = driver.state.checkpoint.outcomes[USAGE_EVENTS]
+    assert outcomes == {name: oracle.outcomes[name] for name in outcomes}
+    assert [row["event_id"] for row in driver.decoded(USAGE_LATE)] == oracle.late
+    assert driver.alerts() == oracle.alerts
+    assert sorted(driver.overage()) == sorted(oracle.overage)
+    assert set(driver.state.workspaces) == set(oracle.ledgers)
+    for name, ws in driver.state.workspaces.items():
+        assert sums_of(ws.total) == oracle.total(name)
+        months = oracle.months(name)
+        for month, kept in ws.months.items():
+            assert sums_of(kept.counted) == months.get(month, Sums())
+            bill = oracle.ledgers[name].bills[month]
+            assert (kept.booked, kept.overage_emitted, kept.final, set(kept.crossed)) == (
+                bill.booked,
+                bill.emitted,
+                bill.closed,
+                bill.crossed,
+            )
+
+
+@given(lives())
+@SLOW
+def test_ids_of_rows_are_unique(life: list[Step]) -> None:
+    driver = cut(life, [], set(), set())
+    for topic in (USAGE_ALERTS, USAGE_OVERAGE):
+        ids = [row["id"] for row in driver.decoded(topic)]
+        assert len(ids) == len(set(ids))
+    for topic, rows in driver.rows.items():
+        assert [row["seq"] for row in driver.decoded(topic)] == list(range(1, len(rows) + 1))
+
+
+def sums_of(counters: object) -> Sums:
+    return Sums(**{name: getattr(counters, name) for name in asdict(Sums())})
