@@ -1,18 +1,9 @@
-"""Workers as processes on a broker, what is sent to them, and what they have written.
-
-Nothing is imported from the worker but its entry point, in the child: a test sees what any reader
-of the topics sees.
-"""
+"""A broker with the topics, what is sent to it, and what any reader of the topics sees there."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,62 +12,151 @@ from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartit
 
 from spendstream.deploy import topics_admin
 from tests.support.records import Call, Headers
+from tests.support.waiting import until
+from tests.support.workers import Worker
 
 PARTITIONS = 3
-SESSION_S = 6
-_PROGRAM = """
-import sys
-from pathlib import Path
-from spendstream.streams.worker import WorkerConfig, run
-run(WorkerConfig(sys.argv[1], ready_file=Path(sys.argv[2]), session_timeout_s=float(sys.argv[3])))
-"""
+SESSION_S = 6.0
+CHECKPOINT = b'["","checkpoint"]'
 
 
-class Worker:
-    """A stream worker as a child process; its log is kept in `log`."""
+class Rig:
+    """The workers that a test starts on a broker end with `close`."""
 
-    def __init__(self, bootstrap: str, directory: Path, number: int, session_s: float) -> None:
-        self.ready_file = directory / f"worker-{number}.ready"
-        self.log_file = directory / f"worker-{number}.log"
-        with self.log_file.open("wb") as log:
-            self._child = subprocess.Popen(
-                [sys.executable, "-c", _PROGRAM, bootstrap, str(self.ready_file), str(session_s)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
+    def __init__(self, bootstrap: str, directory: Path, partitions: int = PARTITIONS) -> None:
+        self.bootstrap = bootstrap
+        self.partitions = partitions
+        self.directory = directory
+        self.workers: list[Worker] = []
+        topics_admin.create(bootstrap, partitions, 1)
+
+    def worker(self, session_s: float = SESSION_S) -> Worker:
+        name = f"worker-{len(self.workers)}"
+        worker = Worker.stream(self.directory, name, self.bootstrap, session_s)
+        self.workers.append(worker)
+        return worker
+
+    def sink(self, url: str, database: str) -> Worker:
+        name = f"sink-{len(self.workers)}"
+        sink = Worker.sink(self.directory, name, self.bootstrap, url, database)
+        self.workers.append(sink)
+        return sink
+
+    def close(self) -> None:
+        for worker in self.workers:
+            if worker.running():
+                worker.kill()
+
+    # --- writing ---
+
+    def producer(self, **settings: Any) -> Producer:
+        return Producer(
+            {
+                "bootstrap.servers": self.bootstrap,
+                "partitioner": "murmur2_random",
+                "enable.idempotence": True,
+                "linger.ms": 5,
+                "compression.type": "lz4",
+                "queue.buffering.max.messages": 1_000_000,
+                "log_level": 3,
+            }
+            | settings
+        )
+
+    def send(self, calls: Iterable[Call]) -> None:
+        """Well-formed events, each to the partition of its key."""
+        self.send_raw((c.workspace_id.encode(), c.value(), c.headers()) for c in calls)
+
+    def send_raw(
+        self,
+        records: Iterable[tuple[bytes | None, bytes | None, Headers]],
+        partition: int | None = None,
+    ) -> None:
+        """Records as they are, to a partition or to that of their keys."""
+        producer = self.producer()
+        failed: list[KafkaError] = []
+
+        def delivered(error: KafkaError | None, _: Message) -> None:
+            if error is not None:
+                failed.append(error)
+
+        where: dict[str, Any] = {} if partition is None else {"partition": partition}
+        for key, value, headers in records:
+            producer.produce(
+                "usage.events", value, key, headers=list(headers), on_delivery=delivered, **where
             )
+            producer.poll(0)
+        assert producer.flush(60) == 0
+        assert not failed, failed[:3]
 
-    @property
-    def pid(self) -> int:
-        return self._child.pid
+    # --- reading ---
 
-    @property
-    def log(self) -> str:
-        return self.log_file.read_text(errors="replace")
+    def read(self, topic: str) -> list[Message]:
+        """All committed records of a topic, by partition and offset."""
+        with self.consumer() as consumer:
+            count = len(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
+            consumer.assign([TopicPartition(topic, p, 0) for p in range(count)])
+            messages: list[Message] = []
+            unread = set(range(count))
+            while unread:
+                for message in consumer.consume(5_000, 1.0):
+                    error = message.error()
+                    if error is None:
+                        messages.append(message)
+                    elif error.code() == KafkaError._PARTITION_EOF:
+                        unread.discard(message.partition() or 0)
+            return sorted(messages, key=lambda m: (m.partition() or 0, m.offset() or 0))
 
-    def running(self) -> bool:
-        return self._child.poll() is None
+    def rows(self, topic: str) -> list[dict[str, Any]]:
+        return [json.loads(message.value() or b"") for message in self.read(topic)]
 
-    def wait_settled(self, timeout: float = 60) -> dict[str, int]:
+    def checkpoints(self) -> dict[int, dict[str, Any]]:
+        """The last one of each partition."""
+        return {
+            message.partition() or 0: json.loads(message.value() or b"")
+            for message in self.read("workspace.checkpoint")
+            if message.key() == CHECKPOINT
+        }
+
+    def outcomes(self) -> dict[str, dict[str, int]]:
+        """Of each input, over all partitions."""
+        total: dict[str, dict[str, int]] = {"usage.events": {}, "workspace.commands": {}}
+        for checkpoint in self.checkpoints().values():
+            for topic, counts in checkpoint["outcomes"].items():
+                for name, count in counts.items():
+                    total[topic][name] = total[topic].get(name, 0) + int(count)
+        return total
+
+    def state(self) -> dict[str, dict[str, Any]]:
+        """The newest saved state of each workspace."""
+        records = [
+            json.loads(message.value() or b"")
+            for message in self.read("workspace.checkpoint")
+            if message.key() != CHECKPOINT
+        ]
+        return {record["workspace_id"]: record["state"] for record in records}
+
+    def wait_taken(self, count: int, timeout: float = 60) -> None:
+        """Wait until so many records of `usage.events` have their outcome."""
+
+        def taken() -> bool:
+            return self.outcomes()["usage.events"].get("read", 0) >= count
+
+        until(taken, timeout, self._complaint)
+
+    def wait_settled(self, timeout: float = 60) -> dict[str, dict[str, int]]:
         """Wait until every committed record of both inputs has its outcome."""
-        events = len(self.read("usage.events"))
+        self.wait_taken(len(self.read("usage.events")), timeout)
 
         def settled() -> bool:
-            checkpoints = self.checkpoints().values()
-            taken = {
-                topic: sum(int(c["outcomes"][topic]["read"]) for c in checkpoints)
-                for topic in ("usage.events", "workspace.commands")
-            }
-            if taken["usage.events"] < events:
-                return False
-            return taken["workspace.commands"] >= len(self.read("workspace.commands"))
+            taken = self.outcomes()["workspace.commands"]["read"]
+            return taken >= len(self.read("workspace.commands"))
 
-        until(settled, timeout, lambda: f"{self.outcomes()} of {events}\n{self._logs()}")
+        until(settled, timeout, self._complaint)
         return self.outcomes()
 
     @contextmanager
-    def consumer(self, *, uncommitted: bool = False) -> Iterator[Consumer]:
+    def consumer(self) -> Iterator[Consumer]:
         consumer = Consumer(
             {
                 "bootstrap.servers": self.bootstrap,
@@ -84,7 +164,7 @@ class Worker:
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,
                 "auto.offset.reset": "earliest",
-                "isolation.level": "read_uncommitted" if uncommitted else "read_committed",
+                "isolation.level": "read_committed",
                 "log_level": 3,
             }
         )
@@ -93,15 +173,6 @@ class Worker:
         finally:
             consumer.close()
 
-    def _logs(self) -> str:
-        return "\n".join(worker.log[-2000:] for worker in self._workers)
-
-
-def until(
-    holds: Callable[[], bool], timeout: float, otherwise: Callable[[], str] = lambda: ""
-) -> None:
-    """Wait for something to hold. Fails the test with the reason where it does not."""
-    deadline = time.monotonic() + timeout
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {timeout:g} s. {otherwise()}"
-        time.sleep(0.1)
+    def _complaint(self) -> str:
+        logs = "\n".join(worker.log[-2000:] for worker in self.workers)
+        return f"{self.outcomes()}\n{logs}"
