@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from spendstream.deploy import topics_admin
+from spendstream.schemas.topics import BY_NAME
 from tests.support.records import Call, Headers
 from tests.support.waiting import until
 from tests.support.workers import Worker
@@ -28,17 +31,20 @@ class Rig:
         self.partitions = partitions
         self.directory = directory
         self.workers: list[Worker] = []
+        self.group = f"g-{uuid.uuid4().hex[:8]}"  # nobody waits for the last test's members
+        self._remove_topics()
         topics_admin.create(bootstrap, partitions, 1)
 
     def worker(self, session_s: float = SESSION_S) -> Worker:
         name = f"worker-{len(self.workers)}"
-        worker = Worker.stream(self.directory, name, self.bootstrap, session_s)
+        worker = Worker.stream(self.directory, name, self.bootstrap, self.group, session_s)
         self.workers.append(worker)
         return worker
 
     def sink(self, url: str, database: str) -> Worker:
         name = f"sink-{len(self.workers)}"
-        sink = Worker.sink(self.directory, name, self.bootstrap, url, database)
+        group = f"{self.group}-sink"
+        sink = Worker.sink(self.directory, name, self.bootstrap, group, url, database)
         self.workers.append(sink)
         return sink
 
@@ -46,6 +52,17 @@ class Rig:
         for worker in self.workers:
             if worker.running():
                 worker.kill()
+
+    def remove_topics(self, *names: str) -> None:
+        """Delete topics and wait until they are gone."""
+        admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 3})
+        for future in admin.delete_topics(list(names)).values() if names else ():
+            future.result()
+        until(lambda: not set(names) & set(admin.list_topics(timeout=10).topics), 30)
+
+    def _remove_topics(self) -> None:
+        admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 3})
+        self.remove_topics(*(set(admin.list_topics(timeout=10).topics) & set(BY_NAME)))
 
     # --- writing ---
 
@@ -99,7 +116,7 @@ class Rig:
             messages: list[Message] = []
             unread = set(range(count))
             while unread:
-                for message in consumer.consume(5_000, 1.0):
+                for message in consumer.consume(5_000, 0.05):
                     error = message.error()
                     if error is None:
                         messages.append(message)
@@ -112,11 +129,15 @@ class Rig:
 
     def checkpoints(self) -> dict[int, dict[str, Any]]:
         """The last one of each partition."""
-        return {
-            message.partition() or 0: json.loads(message.value() or b"")
+        return dict(self.all_checkpoints())
+
+    def all_checkpoints(self) -> list[tuple[int, dict[str, Any]]]:
+        """Partition and checkpoint, in the order written; compaction has not come by yet."""
+        return [
+            (message.partition() or 0, json.loads(message.value() or b""))
             for message in self.read("workspace.checkpoint")
             if message.key() == CHECKPOINT
-        }
+        ]
 
     def outcomes(self) -> dict[str, dict[str, int]]:
         """Of each input, over all partitions."""
@@ -165,6 +186,7 @@ class Rig:
                 "enable.partition.eof": True,
                 "auto.offset.reset": "earliest",
                 "isolation.level": "read_committed",
+                "fetch.wait.max.ms": 20,
                 "log_level": 3,
             }
         )

@@ -1,0 +1,232 @@
+"""The worker on a real Kafka: what it writes, after whatever has happened to it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from spendstream.deploy import topics_admin
+from spendstream.schemas.partition import partition_of
+from tests.servers import shared
+from tests.servers.base import ServerUnavailableError
+from tests.servers.kafka import KafkaServer, own_kafka
+from tests.support.exact import check_exact, check_rows, plan_versions
+from tests.support.oracle import USD, LimitFact, PlanFact
+from tests.support.records import Call
+from tests.support.rig import PARTITIONS, Rig
+from tests.support.waiting import until
+
+pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("engine")]
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[KafkaServer]:
+    try:
+        server = own_kafka()
+        server.start()
+    except ServerUnavailableError as error:
+        pytest.skip(f"no kafka: {error}")
+    shared.note_used("kafka", server)
+    if server.kind == "tansu":
+        server.dispose()
+        pytest.skip("these tests need Apache Kafka's transactions")
+    yield server
+    server.dispose()
+
+
+@pytest.fixture
+def rig(broker: KafkaServer, tmp_path: Path) -> Iterator[Rig]:
+    rig = Rig(broker.bootstrap_servers, tmp_path)
+    yield rig
+    rig.close()
+
+
+def calls(start: int, count: int, workspaces: int = 20) -> list[Call]:
+    """Calls of now; every hundredth is dear enough to cross thresholds in time."""
+    now = time.time_ns() // 1_000_000
+    return [
+        Call(
+            f"e{i}",
+            now - (start + count - i) % 60_000,
+            f"ws-{i % workspaces}",
+            model=("gpt-4o", "gpt-4o-mini", "unheard-of")[i % 3],
+            input_tokens=400_000 if i % 100 == 0 else 1_000 + i,
+            output_tokens=i % 90,
+            cache_read=i % 50,
+        )
+        for i in range(start, start + count)
+    ]
+
+
+def test_what_is_sent_is_counted_and_a_restart_repeats_nothing(rig: Rig) -> None:
+    sent = calls(0, 3_000)
+    rig.send(sent)
+    worker = rig.worker().wait_ready()
+    rig.wait_settled()
+    rows = check_exact(rig, sent)
+    assert {row["kind"] for row in rows["usage.alerts"]} == {"credit_threshold"}
+    assert worker.stop() == 0
+
+    again = calls(3_000, 500)
+    rig.worker().wait_ready()
+    rig.send(sent[:1_000] + again)
+    outcomes = rig.wait_settled()
+    assert outcomes["usage.events"]["duplicate"] == 1_000
+    check_exact(rig, sent + again)
+    state = {r["workspace_id"]: r for r in rig.rows("workspace.state") if "workspace_id" in r}
+    assert set(state) == {call.workspace_id for call in sent}
+
+
+def test_events_in_the_wrong_partition_are_counted_at_home(rig: Rig) -> None:
+    rig.worker().wait_ready()
+    sent = calls(0, 900)
+    for i in range(3):
+        # everything to one partition, by the right key, by none, and by somebody else's
+        keys = [(call.workspace_id.encode(), None, b"ws-0")[i] for call in sent]
+        records = [(k, c.value(), c.headers()) for k, c in zip(keys, sent, strict=True)]
+        rig.send_raw(records[i * 300 : (i + 1) * 300], partition=i)
+    rig.send_raw((None, c.value(), c.headers()) for c in sent)
+    outcomes = rig.wait_settled()
+    check_exact(rig, sent)
+    away = sum(partition_of(c.workspace_id, PARTITIONS) != i // 300 for i, c in enumerate(sent))
+    assert outcomes["usage.events"]["forwarded"] >= away > 0
+    both = [outcomes[topic]["duplicate"] for topic in outcomes]
+    assert sum(both) == 900
+
+
+def test_workers_come_and_go(rig: Rig) -> None:
+    sent = calls(0, 12_000, workspaces=60)
+    steady = threading.Thread(target=trickle, args=(rig, sent))
+    first, second = rig.worker(), rig.worker()
+    for worker in (first, second):
+        worker.wait_ready()
+    steady.start()
+    rig.wait_taken(1_000)
+    rig.worker().wait_ready()
+    rig.wait_taken(4_000)
+    first.kill()
+    steady.join()
+    rig.wait_settled()
+    check_exact(rig, sent)
+    assert "partition_torn" not in "".join(worker.log for worker in rig.workers)
+
+
+def trickle(rig: Rig, sent: list[Call], size: int = 200, pause_s: float = 0.25) -> None:
+    for start in range(0, len(sent), size):
+        rig.send(sent[start : start + size])
+        time.sleep(pause_s)
+
+
+def test_a_zombie_is_fenced_and_doubles_nothing(rig: Rig) -> None:
+    sent = calls(0, 9_000, workspaces=60)
+    zombie = rig.worker().wait_ready()
+    steady = threading.Thread(target=trickle, args=(rig, sent[:6_000], 200, 0.4))
+    steady.start()
+    rig.wait_taken(500)
+    zombie.pause()
+    rig.worker().wait_ready()
+    rig.wait_taken(3_000)
+    zombie.resume()
+    steady.join()
+    rig.send(sent[6_000:])
+    rig.wait_settled()
+    check_exact(rig, sent)
+    # it comes back as an ordinary member
+    until(lambda: zombie.log.count("partition_runs") > PARTITIONS, 40, lambda: zombie.log[-3000:])
+    last = calls(9_000, 600, workspaces=60)
+    rig.send(last)
+    rig.wait_settled()
+    check_exact(rig, sent + last)
+
+
+def test_a_plan_takes_effect_while_the_worker_runs(rig: Rig) -> None:
+    rig.worker().wait_ready()
+    first = calls(0, 40, workspaces=2)
+    rig.send(first)
+    rig.wait_settled()
+    limits = (LimitFact("cap", "requests", "month", 10, "block"),)
+    plan_versions(rig, [PlanFact(1, "ws-1", 0, USD, limits, overage=True)])
+    until(lambda: decision(rig, "ws-1") == "block", 20, lambda: str(rig.rows("workspace.state")))
+    second = calls(40, 40, workspaces=2)
+    rig.send(second)
+    rig.wait_settled()
+    rows = check_rows(rig)
+    versions = {
+        (row["event"]["workspace_id"], int(row["event_id"][1:]) >= 40, row["plan_version"])
+        for row in rows["usage.priced"]
+    }
+    assert versions == {
+        ("ws-0", False, 0), ("ws-0", True, 0), ("ws-1", False, 0), ("ws-1", True, 1),
+    }  # fmt: skip
+    assert [(a["limit"], a["used"]) for a in rows["usage.alerts"] if a["limit"] == "cap"] == [
+        ("cap", "21")
+    ]
+
+
+def decision(rig: Rig, workspace: str) -> str | None:
+    states = [r for r in rig.rows("workspace.state") if r.get("workspace_id") == workspace]
+    return states[-1]["decision"] if states else None
+
+
+@pytest.mark.parametrize("ending", ["commit", "abort"])
+def test_a_hanging_transaction_of_a_stranger_delays_but_loses_nothing(
+    rig: Rig, ending: str
+) -> None:
+    rig.worker().wait_ready()
+    home = partition_of("ws-1", PARTITIONS)
+    before, inside, after = (Call(n, time.time_ns() // 10**6, "ws-1") for n in ("a", "b", "c"))
+    rig.send([before])
+    stranger = rig.producer(**{"transactional.id": "stranger", "transaction.timeout.ms": 60_000})
+    stranger.init_transactions(30)
+    stranger.begin_transaction()
+    stranger.produce("usage.events", inside.value(), b"ws-1", home, headers=list(inside.headers()))
+    stranger.flush(10)
+    rig.send([after])
+    rig.wait_taken(1)
+    time.sleep(7)  # a heartbeat passes: it must not take the position past what is hidden
+    assert rig.outcomes()["usage.events"]["read"] == 1
+    if ending == "commit":
+        stranger.commit_transaction(30)
+    else:
+        stranger.abort_transaction(30)
+    rig.wait_settled()
+    check_exact(rig, [before, inside, after] if ending == "commit" else [before, after])
+
+
+def test_a_topic_made_anew_stops_its_partitions(rig: Rig) -> None:
+    worker = rig.worker().wait_ready()
+    rig.send(calls(0, 50))
+    rig.wait_settled()
+    worker.stop()
+    rig.remove_topics("usage.events")
+    topics_admin.create(rig.bootstrap, PARTITIONS, 1)
+    rig.send(calls(50, 100))
+    again = rig.worker()
+    until(lambda: again.log.count("EpochChanged") >= PARTITIONS, 40, lambda: again.log[-3000:])
+    assert "deleted and created again" in again.log
+    assert again.running()
+    assert not again.ready_file.exists()
+    assert len(rig.rows("usage.priced")) == 50
+
+
+def test_idle_partitions_never_take_the_position_past_a_batch_on_its_way(rig: Rig) -> None:
+    # One partition is busy, so that batches of the others wait behind its own; each checkpoint that
+    # was ever written must have taken as many records as lie below its position.
+    busy = [w for w in (f"busy-{i}" for i in range(99)) if partition_of(w, PARTITIONS) == 0][:20]
+    idle = [w for w in (f"idle-{i}" for i in range(99)) if partition_of(w, PARTITIONS) == 1][:20]
+    now = time.time_ns() // 1_000_000
+    rig.send(Call(f"b{i}", now, busy[i % 20]) for i in range(40_000))
+    rig.worker().wait_ready()
+    trickle(rig, [Call(f"i{i}", now, idle[i % 20]) for i in range(12)], 1, 0.6)
+    rig.wait_settled()
+    offsets: dict[int, list[int]] = {p: [] for p in range(PARTITIONS)}
+    for message in rig.read("usage.events"):
+        offsets[message.partition() or 0].append(message.offset() or 0)
+    for partition, checkpoint in rig.all_checkpoints():
+        upto = checkpoint["inputs"]["usage.events"]["upto"]
+        below = sum(offset < upto for offset in offsets[partition])
+        assert checkpoint["outcomes"]["usage.events"]["read"] == below, checkpoint["batch"]

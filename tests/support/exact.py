@@ -1,0 +1,101 @@
+"""Whether what the worker left behind is exactly what was sent."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from tests.support.oracle import Oracle, PlanFact
+from tests.support.records import Call
+from tests.support.rig import Rig
+
+SEQUENCED = ("usage.priced", "usage.alerts", "usage.overage", "usage.late", "usage.dead")
+
+
+def check_rows(rig: Rig) -> dict[str, list[dict[str, Any]]]:
+    """Rows without a gap or a repeat, as many as the checkpoints say; and every record of an input
+    has exactly one outcome."""
+    checkpoints = rig.checkpoints()
+    rows = {topic: rig.rows(topic) for topic in SEQUENCED}
+    for topic, found in rows.items():
+        by_partition: dict[int, list[int]] = defaultdict(list)
+        for row in found:
+            by_partition[row["partition"]].append(row["seq"])
+        for partition, checkpoint in checkpoints.items():
+            seqs = by_partition[partition]
+            assert seqs == list(range(1, checkpoint["seq"][topic] + 1)), (topic, partition)
+    written: dict[tuple[str, int], int] = defaultdict(int)
+    for topic in ("usage.events", "workspace.commands"):
+        for message in rig.read(topic):
+            written[topic, message.partition() or 0] += 1
+    for partition, checkpoint in checkpoints.items():
+        for topic, counts in checkpoint["outcomes"].items():
+            assert counts["read"] == written[topic, partition], (topic, partition, counts)
+            assert counts["read"] == sum(n for name, n in counts.items() if name != "read")
+    outcomes = rig.outcomes()
+    forwarded = outcomes["usage.events"].get("forwarded", 0)
+    assert forwarded == outcomes["workspace.commands"].get("read", 0)
+    return rows
+
+
+def check_exact(
+    rig: Rig, sent: Iterable[Call], plans: list[PlanFact] | None = None
+) -> dict[str, list[dict[str, Any]]]:
+    """`check_rows`, and each counter against a recount of what was sent (repeats included)."""
+    rows = check_rows(rig)
+    oracle = Oracle(plans)
+    for call in sent:
+        oracle.take(call, call.time_ms)
+    priced = {(row["event"]["workspace_id"], row["event_id"]) for row in rows["usage.priced"]}
+    assert len(priced) == len(rows["usage.priced"])
+    expected = {
+        (name, use.call.id) for name, ledger in oracle.ledgers.items() for use in ledger.uses
+    }
+    assert priced == expected
+    state = rig.state()
+    assert set(state) == set(oracle.ledgers)
+    for name, ledger in oracle.ledgers.items():
+        assert state[name]["total"] == vars(oracle.total(name)), name
+        for month, sums in oracle.months(name).items():
+            assert state[name]["months"][month]["counted"] == vars(sums), (name, month)
+        for month, bill in ledger.bills.items():
+            assert state[name]["months"][month]["booked"] == bill.booked, (name, month)
+    thresholds = {
+        (row["workspace_id"], row["threshold_percent"], row["episode"])
+        for row in rows["usage.alerts"]
+        if row["kind"] == "credit_threshold"
+    }
+    assert thresholds == {
+        (name, percent, period)
+        for name, ledger in oracle.ledgers.items()
+        for period, bill in ledger.bills.items()
+        for percent in bill.crossed
+    }
+    ids = [row["id"] for row in rows["usage.alerts"]]
+    assert len(ids) == len(set(ids))
+    return rows
+
+
+def plan_versions(rig: Rig, facts: Iterable[PlanFact]) -> None:
+    """Write versions to `control.plans` in one transaction, as their writer does."""
+    producer = rig.producer(**{"transactional.id": "tests-plans"})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    for fact in facts:
+        version = {
+            "version": fact.version,
+            "workspace_id": fact.workspace_id,
+            "plan": {
+                "credit_pico": fact.credit,
+                "limits": [limit._asdict() for limit in fact.limits],
+                "overage": fact.overage,
+            },
+            "effective_from_ms": fact.from_ms,
+            "written_at_ms": 0,
+            "author": "tests",
+        }
+        key = (fact.workspace_id or "").encode()
+        producer.produce("control.plans", json.dumps(version).encode(), key, 0)
+    producer.commit_transaction(30)
