@@ -45,9 +45,11 @@ def check_exact(
 ) -> dict[str, list[dict[str, Any]]]:
     """`check_rows`, and each counter against a recount of what was sent (repeats included)."""
     rows = check_rows(rig)
+    sent = list(sent)
     oracle = Oracle(plans)
+    latest = max(call.time_ms for call in sent)
     for call in sent:
-        oracle.take(call, call.time_ms)
+        oracle.take(call, latest)
     priced = {(row["event"]["workspace_id"], row["event_id"]) for row in rows["usage.priced"]}
     assert len(priced) == len(rows["usage.priced"])
     expected = {

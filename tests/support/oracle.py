@@ -148,7 +148,7 @@ class Oracle:
 
     def advance(self, until: int) -> None:
         """Let time pass, moment by moment."""
-        while True:
+        while until > self.time:
             moments = [
                 (moment, workspace)
                 for workspace, ledger in self.ledgers.items()
