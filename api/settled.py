@@ -5,7 +5,7 @@
 1. The workers' checkpoints are past the end of `usage.events`.
 2. They are past the end of `workspace.commands`, taken after step 1: the events of step 1 that
    came to the wrong partition have been forwarded there by then, in the same transactions.
-3. The rows in ClickHouse have reached the `seq` of those checkpoints.
+3. The rows in ClickHouse have reached the `seq` of those checkpoints, in every roll-up.
 
 The end of an input is behind its last *record*: its last offsets may be transaction markers or
 aborted records, which no worker ever reads, so that `upto` never passes them by itself.
@@ -110,6 +110,23 @@ def wait_settled(
         ]
 
     _wait(behind_sinks, deadline, timeout, progress)
+    _wait_for_views(client, deadline)
+
+
+def _wait_for_views(client: Client, deadline: float) -> None:
+    """The position is itself one of the views of an insert: let its siblings get there too.
+
+    Inserts that begin after this call are not waited for.
+    """
+    called = time.monotonic()
+    while time.monotonic() < deadline:
+        oldest = client.query(
+            "SELECT max(elapsed) FROM system.processes"
+            " WHERE query_kind = 'Insert' AND current_database = currentDatabase()"
+        ).result_rows[0][0]
+        if oldest <= time.monotonic() - called:
+            return
+        time.sleep(POLL_S / 5)
 
 
 def data_ends(consumer: Consumer, topic: str) -> dict[int, int]:

@@ -52,6 +52,8 @@ BROKER_ATTEMPTS: Final = 5
 DRAIN_S: Final = 60.0
 LEAST_FREE_BYTES: Final = 200 * 1024**2
 _LOOK_S: Final = 0.1
+# the embedded broker lets a new group wait half a session before it starts
+_SESSION: Final = ("--session-timeout", "4")
 # SIGHUP: the terminal was closed
 _STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _DISK_EVERY_S: Final = 10.0
@@ -270,10 +272,10 @@ class EmbeddedStack:
         )
 
     def _worker(self) -> Service:
-        return self._ours(WORKER, "--group", self._settings.worker_group)
+        return self._ours(WORKER, "--group", self._settings.worker_group, *_SESSION)
 
     def _sink(self) -> Service:
-        return self._ours(SINK, "--group", self._settings.sink_group, "--mirror")
+        return self._ours(SINK, "--group", self._settings.sink_group, "--mirror", *_SESSION)
 
     def _ours(self, name: str, *options: str) -> Service:
         ready_file = self._home.ready_file(name)

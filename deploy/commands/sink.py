@@ -20,6 +20,10 @@ def sink(
         bool,
         typer.Option("--mirror", help="Also keep the workers' state in ClickHouse (embedded)."),
     ] = False,
+    session_timeout: Annotated[
+        float,
+        typer.Option(min=1, help="Seconds after which a silent loader loses its partitions."),
+    ] = 10.0,
 ) -> None:
     """Run one loader until SIGTERM. It creates and updates its tables first."""
     from spendstream.api.stored import connect
@@ -42,5 +46,6 @@ def sink(
             group=group or settings.sink_group,
             ready_file=ready_file,
             mirror=mirror,
+            kafka={"session.timeout.ms": str(round(session_timeout * 1000))},
         )
     )

@@ -16,6 +16,10 @@ def worker(
     ready_file: Annotated[
         Path | None, typer.Option(help="Touched when every assigned partition runs.")
     ] = None,
+    session_timeout: Annotated[
+        float,
+        typer.Option(min=1, help="Seconds after which a silent worker loses its partitions."),
+    ] = 10.0,
 ) -> None:
     """Run one stream worker until SIGTERM. Several share the partitions."""
     from spendstream.streams.worker import WorkerConfig, run
@@ -26,5 +30,6 @@ def worker(
             bootstrap_servers=bootstrap_servers(settings),
             group=group or settings.worker_group,
             ready_file=ready_file,
+            session_timeout_s=session_timeout,
         )
     )

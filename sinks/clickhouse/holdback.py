@@ -56,6 +56,7 @@ class HoldBack:
     def __init__(self) -> None:
         self._batch: list[tuple[tuple[int, ...], Held]] = []
         self._groups: deque[tuple[Mapping[str, int], list[Held]]] = deque()
+        self._released: Mapping[str, int] = {}
 
     def add(self, key: bytes | None, value: bytes | None, offset: int) -> None:
         """Take the next record. Raises Unreadable."""
@@ -79,9 +80,19 @@ class HoldBack:
         """The newest record of each key of all batches whose rows are loaded; then forget them."""
         newest: dict[str, Held] = {}
         while self._groups and _covers(loaded, self._groups[0][0]):
-            for held in self._groups.popleft()[1]:
+            self._released, group = self._groups.popleft()
+            for held in group:
                 newest[held.key] = held
         return list(newest.values())
+
+    def reached(self, topic: str, seq: int) -> Mapping[str, int]:
+        """`seq` of every topic at the newest whole batch of which `topic` is there up to `seq`."""
+        reached = self._released
+        for after, _ in self._groups:
+            if after.get(topic, 0) > seq:
+                break
+            reached = after
+        return reached
 
     @property
     def waiting(self) -> int:

@@ -17,7 +17,12 @@ from typing import Final, TypeVar
 import structlog
 from confluent_kafka import OFFSET_BEGINNING
 
-from spendstream.schemas.topics import WORKSPACE_CHECKPOINT
+from spendstream.schemas.topics import (
+    USAGE_ALERTS,
+    USAGE_OVERAGE,
+    USAGE_PRICED,
+    WORKSPACE_CHECKPOINT,
+)
 from spendstream.sinks.clickhouse import metrics
 from spendstream.sinks.clickhouse.config import LoaderConfig
 from spendstream.sinks.clickhouse.epochs import epochs
@@ -32,6 +37,8 @@ from spendstream.sinks.clickhouse.stream import Stream, Work
 from spendstream.sinks.clickhouse.tables import TABLES, Table
 
 T = TypeVar("T")
+
+_DERIVED: Final = (USAGE_ALERTS, USAGE_OVERAGE)
 
 PROOF_SECONDS: Final = 20.0
 """An intent older than this is written again before its insert: a process that was asleep for
@@ -252,11 +259,7 @@ class Lane:
         full = any(stream.full(self._config.max_rows) for stream in self._streams.values())
         if lingered or full:
             self._since = None
-            for topic, stream in self._streams.items():
-                work, repeats = stream.take(self._store.inserts_seen)
-                metrics.REPEATS.labels(topic).inc(repeats)
-                if work is not None:
-                    flush.works.append(work)
+            flush.works = self._take_works()
             flush.control, self._control = self._control, {}
             if not self.idle:  # behind a range that is inserted again there may be newer rows
                 self._since = now
@@ -266,6 +269,31 @@ class Lane:
         if flush or now - self._settled_at >= DONE_SECONDS:
             flush.done = self._done(flush)
         return flush
+
+    def _take_works(self) -> list[Work]:
+        """What each topic has to insert; the priced rows first, as alerts and overage follow."""
+        works: list[Work] = []
+        for topic in sorted(self._streams, key=lambda name: name != USAGE_PRICED):
+            stream = self._streams[topic]
+            if topic in _DERIVED and self._ahead_of_rows(topic, works):
+                continue
+            work, repeats = stream.take(self._store.inserts_seen)
+            metrics.REPEATS.labels(topic).inc(repeats)
+            if work is not None:
+                works.append(work)
+        return works
+
+    def _ahead_of_rows(self, topic: str, works: list[Work]) -> bool:
+        """Whether it is too early for what follows from priced rows.
+
+        Should the broker lose its memory now, the worker is rebuilt from the rows that are stored,
+        and an alert on a row that is not among them would speak of spend that nobody knows.
+        """
+        stream = self._streams[topic]
+        if self._mirror is None or stream.reading_again:
+            return False
+        priced = works[0].intent.seq if works else self._streams[USAGE_PRICED].seq
+        return stream.next_seq > self._held.reached(USAGE_PRICED, priced).get(topic, 0)
 
     def settle(self, flush: Flush) -> list[tuple[str, int]]:
         """The flush is in ClickHouse; returns the next offset of its topics."""

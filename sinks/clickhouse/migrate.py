@@ -140,11 +140,31 @@ def _lock(client: Client, wait_seconds: float) -> Iterator[None]:
 
 
 def _stale(client: Client) -> bool:
-    age = client.command(
-        "SELECT dateDiff('second', metadata_modification_time, now()) FROM system.tables"
-        f" WHERE database = currentDatabase() AND name = '{LOCK}'"
-    )
-    return isinstance(age, int) and age > STALE_LOCK_SECONDS
+    """Whether the lock's holder is surely gone: a process of this machine that has ended, or a
+    lock older than any migration."""
+    rows = client.query(
+        "SELECT dateDiff('second', t.metadata_modification_time, now()), c.default_expression"
+        " FROM system.tables AS t JOIN system.columns AS c"
+        " ON c.database = t.database AND c.table = t.name"
+        f" WHERE t.database = currentDatabase() AND t.name = '{LOCK}'"
+    ).result_rows
+    if not rows:
+        return False  # released a moment ago
+    age, holder = rows[0]
+    host, _, pid = str(holder).strip("'").rpartition(":")
+    if host == socket.gethostname() and pid.isdecimal() and not _alive(int(pid)):
+        return True
+    return int(age) > STALE_LOCK_SECONDS
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # somebody else's, so it is there
+    return True
 
 
 def _wait_for_inserts(client: Client) -> None:

@@ -91,6 +91,11 @@ class Stream:
         self._batch = Batch(self.table.topic, self._batch.partition, self._batch.seq)
 
     @property
+    def next_seq(self) -> int:
+        """That ClickHouse would have after a `take`."""
+        return self._again.intent.seq if self._again is not None else self._batch.seq
+
+    @property
     def rows(self) -> int:
         """That a `take` would hand out; an intent to insert again counts from when it is whole."""
         if self._again is not None:

@@ -9,7 +9,13 @@ from heapq import heappop, heappush
 from typing import Final
 
 from spendstream.schemas.period import month_named, month_of
-from spendstream.streams.core.credit import OVERAGE_WAIT_MS, cumulative_of, flush
+from spendstream.streams.core.credit import (
+    OVERAGE_STEP_PICO,
+    OVERAGE_WAIT_MS,
+    OVERDUE_MS,
+    cumulative_of,
+    flush,
+)
 from spendstream.streams.core.limits import minute_used_up, month_key
 from spendstream.streams.core.outputs import Batch
 from spendstream.streams.core.plans import NEVER, PlanTable
@@ -52,12 +58,12 @@ def refresh_plan(state: PartitionState, ws: Workspace, plans: PlanTable) -> None
     ws.plan_revision = plans.revision
     for month in ws.months.values():
         month.next_alarm = 0
-        if (
-            not month.final
-            and month.overage_since_ms is None
-            and cumulative_of(ws, month) != month.overage_emitted
-        ):
-            month.overage_since_ms = now
+        pending = cumulative_of(ws, month) - month.overage_emitted
+        if pending and not month.final:
+            if pending >= OVERAGE_STEP_PICO:
+                month.overage_since_ms = OVERDUE_MS
+            elif month.overage_since_ms is None:
+                month.overage_since_ms = now
     schedule(state, ws)
 
 

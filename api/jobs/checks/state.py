@@ -13,6 +13,7 @@ from spendstream.api.jobs.checks.events import Expected
 from spendstream.api.jobs.recount import Sums, standing
 from spendstream.schemas.money import pico_from_usd, usd_string
 from spendstream.schemas.period import month_named
+from spendstream.streams.core.credit import OVERDUE_MS
 from spendstream.streams.core.schedule import KEEP_MONTHS_MS
 from spendstream.streams.core.state import Counters, Month, Saved
 
@@ -162,7 +163,8 @@ def _check_overage(
     right = pico_from_usd(standing(booked, plan).overage)
     pending = right - month.overage_emitted
     may_wait = month.overage_since_ms is not None and not month.final
-    if pending and (not may_wait or pending >= STEP_PICO):
+    overdue = month.overage_since_ms == OVERDUE_MS  # the worker is about to send it
+    if pending and (not may_wait or (pending >= STEP_PICO and not overdue)):
         yield difference(
             "overage: charge beyond the credit, and sent",
             usd_string(right),

@@ -53,6 +53,18 @@ def test_a_batch_waits_for_its_rows_of_every_topic() -> None:
     assert offsets(held, priced=3, alerts=1) == [0, 1]
 
 
+def test_how_far_the_other_topics_may_go_for_the_rows_that_are_there() -> None:
+    held = HoldBack()
+    assert held.reached(USAGE_PRICED, 99) == {}
+    checkpoint(held, 0, 5, priced=3, alerts=1)
+    checkpoint(held, 1, 9, priced=6, alerts=4)
+    assert held.reached(USAGE_PRICED, 2) == {}
+    assert held.reached(USAGE_PRICED, 5)[USAGE_ALERTS] == 1
+    assert held.reached(USAGE_PRICED, 6)[USAGE_ALERTS] == 4
+    assert offsets(held, priced=3, alerts=1) == [0]
+    assert held.reached(USAGE_PRICED, 3)[USAGE_ALERTS] == 1
+
+
 def test_only_the_newest_of_each_key() -> None:
     held = HoldBack()
     state(held, 0, "a", 5)
