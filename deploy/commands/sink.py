@@ -46,6 +46,6 @@ def sink(
             group=group or settings.sink_group,
             ready_file=ready_file,
             mirror=mirror,
-            kafka={"session.timeout.ms": str(round(session_timeout * 1000))},
+            session_timeout_s=session_timeout,
         )
     )

@@ -25,7 +25,8 @@ class LoaderConfig:
     `mirror` is the embedded stack's: its broker forgets, so checkpoint, control topics and intents
     are kept in ClickHouse too, and a stop first loads all that the topics hold.
     `start_id` stands for the topics' ids where a broker has none: it must change whenever the
-    broker forgot its topics. `kafka` holds more librdkafka settings (security, for example).
+    broker forgot its topics. `session_timeout_s`: a loader that is silent for longer loses its
+    partitions. `kafka` holds more librdkafka settings (security, for example).
     """
 
     bootstrap_servers: str
@@ -39,6 +40,7 @@ class LoaderConfig:
     metrics_port: int | None = None
     metrics_host: str = "127.0.0.1"
     start_id: str = ""
+    session_timeout_s: float = 10.0
     kafka: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

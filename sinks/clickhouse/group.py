@@ -83,7 +83,7 @@ class Group:
         self._consumer = Consumer(
             {
                 # by partition numbers: those of equally sized topics stay on one member
-                "session.timeout.ms": 10_000,
+                "session.timeout.ms": round(config.session_timeout_s * 1_000),
                 "max.poll.interval.ms": 300_000,
                 "fetch.wait.max.ms": 50,
                 "fetch.min.bytes": 1,

@@ -164,14 +164,7 @@ class Lane:
         )
         if rows != intent.rows:
             return stored
-        self._check_age(table, intent)
-        token = intent.token(table.topic, self.partition)
-        self._until(
-            "completing views",
-            lambda: self._store.insert_again(
-                table, self.partition, intent.seq_before, intent.seq, token
-            ),
-        )
+        self._complete(table, intent)
         return intent.seq
 
     def _insert(self, work: Work) -> None:
@@ -190,10 +183,36 @@ class Lane:
             self._store.insert(table, rows, token)
 
         self._until("inserting", attempt)
+        if work.again:
+            self._repair(work, rows)
         metrics.INSERT_SECONDS.labels(table.topic).observe(time.monotonic() - begun)
         metrics.LAG_SECONDS.labels(table.topic).observe(time.time() - work.batch.oldest_ms / 1000)
         metrics.INSERTS.labels(table.topic).inc()
         metrics.ROWS.labels(table.topic).inc(len(rows))
+
+    def _repair(self, work: Work, rows: Sequence[bytes]) -> None:
+        """An insert that was begun by an earlier run: see that it is in, and in every view."""
+        table, intent = work.table, work.intent
+        there = self._until(
+            "counting rows",
+            lambda: self._store.count(table, self.partition, intent.seq_before, intent.seq),
+        )
+        if not there:
+            # The token was written down, the rows were not (views.py). The views are fed after
+            # the raw table, so they have none of them either, and take them under another token.
+            token = f"{intent.token(table.topic, self.partition)}:again"
+            self._until("inserting", lambda: self._store.insert(table, rows, token))
+        self._complete(table, intent)
+
+    def _complete(self, table: Table, intent: Intent) -> None:
+        filled = self._until(
+            "completing views",
+            lambda: self._store.complete(table, self.partition, intent.seq_before, intent.seq),
+        )
+        if filled:
+            _log.warning(
+                "views completed", topic=table.topic, partition=self.partition, views=filled
+            )
 
     def _check_age(self, table: Table, intent: Intent) -> None:
         """Past half of what ClickHouse remembers of tokens, look whether the rows are there.

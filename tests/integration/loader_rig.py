@@ -255,7 +255,7 @@ class Rig:
             ).result_rows
         ]
         names = ", ".join(columns)
-        group = "GROUP BY day, workspace_id" if rollup == "usage_unique_users" else ""
+        group = "GROUP BY day, workspace_id, last_seq" if rollup == "usage_unique_users" else ""
         final = "" if rollup == "usage_ids" else "FINAL"
         kept = self.client.query(f"SELECT {names} FROM {rollup} {final} {group} ORDER BY ALL")
         meant = self.client.query(f"SELECT {names} FROM ({select}) {group} ORDER BY ALL")

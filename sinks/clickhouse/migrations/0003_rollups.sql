@@ -4,6 +4,9 @@
 -- Every rollup has the same measures. Unknown usage and unpriced cost add nothing to the sums and
 -- are counted (`unpriced`). Money is Decimal(38, 12): sum(Int64) would wrap in silence.
 -- Read them with sum(...) GROUP BY: rows of one key are joined only when parts merge.
+--
+-- `last_seq` tells after a crash whether a view has an insert or lacks it (views.py): the rows of a
+-- key all come from one partition number, in the order of their seq.
 
 -- Quarter-hours: a day in any time zone is a whole number of them.
 CREATE TABLE IF NOT EXISTS usage_quarter
@@ -22,7 +25,8 @@ CREATE TABLE IF NOT EXISTS usage_quarter
     reasoning_output_tokens UInt64,
     cost Decimal(38, 12),
     charge Decimal(38, 12),
-    unpriced UInt64
+    unpriced UInt64,
+    last_seq SimpleAggregateFunction(max, UInt64)
 )
 ENGINE = SummingMergeTree
 ORDER BY (workspace_id, quarter, provider, model, request_type, cost_quality)
@@ -47,7 +51,8 @@ SELECT
     sum(usage_raw.reasoning_output_tokens) AS reasoning_output_tokens,
     sum(ifNull(usage_raw.cost, 0)) AS cost,
     sum(ifNull(usage_raw.charge, 0)) AS charge,
-    countIf(cost_quality = 'unpriced') AS unpriced
+    countIf(cost_quality = 'unpriced') AS unpriced,
+    max(usage_raw.seq) AS last_seq
 FROM usage_raw
 GROUP BY quarter, workspace_id, provider, model, request_type, cost_quality;
 
@@ -68,7 +73,8 @@ CREATE TABLE IF NOT EXISTS usage_day
     reasoning_output_tokens UInt64,
     cost Decimal(38, 12),
     charge Decimal(38, 12),
-    unpriced UInt64
+    unpriced UInt64,
+    last_seq SimpleAggregateFunction(max, UInt64)
 )
 ENGINE = SummingMergeTree
 ORDER BY (workspace_id, day, provider, model, request_type, cost_quality)
@@ -93,7 +99,8 @@ SELECT
     sum(usage_raw.reasoning_output_tokens) AS reasoning_output_tokens,
     sum(ifNull(usage_raw.cost, 0)) AS cost,
     sum(ifNull(usage_raw.charge, 0)) AS charge,
-    countIf(cost_quality = 'unpriced') AS unpriced
+    countIf(cost_quality = 'unpriced') AS unpriced,
+    max(usage_raw.seq) AS last_seq
 FROM usage_raw
 GROUP BY day, workspace_id, provider, model, request_type, cost_quality;
 
@@ -113,7 +120,8 @@ CREATE TABLE IF NOT EXISTS usage_user_day
     reasoning_output_tokens UInt64,
     cost Decimal(38, 12),
     charge Decimal(38, 12),
-    unpriced UInt64
+    unpriced UInt64,
+    last_seq SimpleAggregateFunction(max, UInt64)
 )
 ENGINE = SummingMergeTree
 ORDER BY (workspace_id, day, user_id, provider, model)
@@ -137,7 +145,8 @@ SELECT
     sum(usage_raw.reasoning_output_tokens) AS reasoning_output_tokens,
     sum(ifNull(usage_raw.cost, 0)) AS cost,
     sum(ifNull(usage_raw.charge, 0)) AS charge,
-    countIf(cost_quality = 'unpriced') AS unpriced
+    countIf(cost_quality = 'unpriced') AS unpriced,
+    max(usage_raw.seq) AS last_seq
 FROM usage_raw
 GROUP BY day, workspace_id, user_id, provider, model;
 
@@ -145,6 +154,7 @@ GROUP BY day, workspace_id, user_id, provider, model;
 CREATE TABLE IF NOT EXISTS usage_hour
 (
     hour DateTime('UTC'),
+    partition UInt32,
     provider LowCardinality(String),
     model LowCardinality(String),
     requests UInt64,
@@ -155,10 +165,11 @@ CREATE TABLE IF NOT EXISTS usage_hour
     reasoning_output_tokens UInt64,
     cost Decimal(38, 12),
     charge Decimal(38, 12),
-    unpriced UInt64
+    unpriced UInt64,
+    last_seq SimpleAggregateFunction(max, UInt64)
 )
 ENGINE = SummingMergeTree
-ORDER BY (hour, provider, model)
+ORDER BY (hour, partition, provider, model)
 TTL hour + INTERVAL 730 DAY
 SETTINGS non_replicated_deduplication_window = 100000,
     replicated_deduplication_window = 100000,
@@ -167,6 +178,7 @@ SETTINGS non_replicated_deduplication_window = 100000,
 CREATE MATERIALIZED VIEW IF NOT EXISTS usage_hour_view TO usage_hour AS
 SELECT
     toStartOfHour(toDateTime(counted, 'UTC')) AS hour,
+    partition,
     provider,
     model,
     count() AS requests,
@@ -177,9 +189,10 @@ SELECT
     sum(usage_raw.reasoning_output_tokens) AS reasoning_output_tokens,
     sum(ifNull(usage_raw.cost, 0)) AS cost,
     sum(ifNull(usage_raw.charge, 0)) AS charge,
-    countIf(cost_quality = 'unpriced') AS unpriced
+    countIf(cost_quality = 'unpriced') AS unpriced,
+    max(usage_raw.seq) AS last_seq
 FROM usage_raw
-GROUP BY hour, provider, model;
+GROUP BY hour, partition, provider, model;
 
 -- What a task cost, over its whole life.
 CREATE TABLE IF NOT EXISTS usage_task
@@ -197,7 +210,8 @@ CREATE TABLE IF NOT EXISTS usage_task
     reasoning_output_tokens UInt64,
     cost Decimal(38, 12),
     charge Decimal(38, 12),
-    unpriced UInt64
+    unpriced UInt64,
+    last_seq SimpleAggregateFunction(max, UInt64)
 )
 ENGINE = SummingMergeTree
 ORDER BY (workspace_id, task_id, provider, model)
@@ -221,7 +235,8 @@ SELECT
     sum(usage_raw.reasoning_output_tokens) AS reasoning_output_tokens,
     sum(ifNull(usage_raw.cost, 0)) AS cost,
     sum(ifNull(usage_raw.charge, 0)) AS charge,
-    countIf(cost_quality = 'unpriced') AS unpriced
+    countIf(cost_quality = 'unpriced') AS unpriced,
+    max(usage_raw.seq) AS last_seq
 FROM usage_raw
 WHERE task_id != ''
 GROUP BY workspace_id, task_id, provider, model;
@@ -243,7 +258,8 @@ CREATE TABLE IF NOT EXISTS usage_trackable
     reasoning_output_tokens UInt64,
     cost Decimal(38, 12),
     charge Decimal(38, 12),
-    unpriced UInt64
+    unpriced UInt64,
+    last_seq SimpleAggregateFunction(max, UInt64)
 )
 ENGINE = SummingMergeTree
 ORDER BY (workspace_id, trackable_type, trackable_id, provider, model)
@@ -268,7 +284,8 @@ SELECT
     sum(usage_raw.reasoning_output_tokens) AS reasoning_output_tokens,
     sum(ifNull(usage_raw.cost, 0)) AS cost,
     sum(ifNull(usage_raw.charge, 0)) AS charge,
-    countIf(cost_quality = 'unpriced') AS unpriced
+    countIf(cost_quality = 'unpriced') AS unpriced,
+    max(usage_raw.seq) AS last_seq
 FROM usage_raw
 WHERE trackable_id != ''
 GROUP BY workspace_id, trackable_type, trackable_id, provider, model;
@@ -287,7 +304,8 @@ CREATE TABLE IF NOT EXISTS usage_total
     reasoning_output_tokens UInt64,
     cost Decimal(38, 12),
     charge Decimal(38, 12),
-    unpriced UInt64
+    unpriced UInt64,
+    last_seq SimpleAggregateFunction(max, UInt64)
 )
 ENGINE = SummingMergeTree
 ORDER BY (workspace_id, provider, model)
@@ -308,7 +326,8 @@ SELECT
     sum(usage_raw.reasoning_output_tokens) AS reasoning_output_tokens,
     sum(ifNull(usage_raw.cost, 0)) AS cost,
     sum(ifNull(usage_raw.charge, 0)) AS charge,
-    countIf(cost_quality = 'unpriced') AS unpriced
+    countIf(cost_quality = 'unpriced') AS unpriced,
+    max(usage_raw.seq) AS last_seq
 FROM usage_raw
 GROUP BY workspace_id, provider, model;
 
@@ -317,7 +336,8 @@ CREATE TABLE IF NOT EXISTS usage_unique_users
 (
     day Date,
     workspace_id LowCardinality(String),
-    users AggregateFunction(uniq, String)
+    users AggregateFunction(uniq, String),
+    last_seq SimpleAggregateFunction(max, UInt64)
 )
 ENGINE = AggregatingMergeTree
 ORDER BY (workspace_id, day)
@@ -327,7 +347,11 @@ SETTINGS non_replicated_deduplication_window = 100000,
     replicated_deduplication_window_seconds = 604800;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS usage_unique_users_view TO usage_unique_users AS
-SELECT toDate(counted) AS day, workspace_id, uniqState(user_id) AS users
+SELECT
+    toDate(counted) AS day,
+    workspace_id,
+    uniqState(user_id) AS users,
+    max(usage_raw.seq) AS last_seq
 FROM usage_raw
 WHERE user_id != ''
 GROUP BY day, workspace_id;
