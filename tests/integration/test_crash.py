@@ -10,14 +10,9 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
-from confluent_kafka import IsolationLevel, TopicPartition
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from tests.integration.clickhouse_proxy import Forward, Proxy, proxy
 from tests.servers import shared
@@ -25,10 +20,11 @@ from tests.servers.base import ServerUnavailableError
 from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.kafka import KafkaServer, own_kafka
 from tests.support.exact import check_exact
-from tests.support.oracle import Oracle, cost_of
+from tests.support.oracle import Oracle
 from tests.support.records import Call
 from tests.support.rig import Rig
-from tests.support.waiting import until
+from tests.support.tables import check_tables
+from tests.support.transactions import OpenTransactions
 from tests.support.workers import Worker
 
 pytestmark = [
@@ -41,7 +37,6 @@ pytestmark = [
 EVENTS = 100_000
 WORKSPACES = 90
 ROUNDS = 3
-LATEST = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +98,13 @@ def test_killed_three_times_each_and_exact(
             rig.send(sent[ROUNDS * part :])
             rig.wait_settled(120)
             check_exact(rig, sent)
-            check_tables(clickhouse, clickhouse_database, sent)
+            oracle = Oracle()
+            latest = max(call.time_ms for call in sent)
+            for call in sent:
+                oracle.take(call, latest)
+            client = clickhouse.client(clickhouse_database)
+            check_tables(client, oracle)
+            client.close()
             assert worker.running()
             assert sink.running()
         finally:
@@ -112,30 +113,15 @@ def test_killed_three_times_each_and_exact(
 
 def pause_in_transaction(rig: Rig, worker: Worker) -> None:
     """SIGSTOP the worker at a moment when a transaction of its own is open, with rows in it."""
-    admin = AdminClient({"bootstrap.servers": rig.bootstrap, "log_level": 3})
+    transactions = OpenTransactions(rig.bootstrap, "usage.priced", rig.partitions)
     deadline = time.monotonic() + 30
     while True:
         worker.pause()
-        # a commit that was asked for before the pause has come through by the second look
-        open_ = uncommitted(admin, rig.partitions)
-        if open_:
-            time.sleep(0.5)
-            open_ &= uncommitted(admin, rig.partitions)
-        if open_:
+        if transactions.last():
             return
         worker.resume()
         assert time.monotonic() < deadline, "no transaction was open at any pause"
         time.sleep(0.02)
-
-
-def uncommitted(admin: AdminClient, partitions: int) -> set[tuple[int, int]]:
-    """(partition, first offset) of open transactions in `usage.priced`."""
-    ends = []
-    for level in (IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED):
-        asked = {TopicPartition("usage.priced", p): LATEST for p in range(partitions)}
-        found = admin.list_offsets(asked, isolation_level=level, request_timeout=10)
-        ends.append({tp.partition: future.result().offset for tp, future in found.items()})
-    return {(p, stable) for p, stable in ends[0].items() if stable < ends[1][p]}
 
 
 class Held:
@@ -193,49 +179,3 @@ def check_intent_came_first(rig: Rig, token: str) -> None:
     last = intents[-1]
     assert (last["epoch"], str(last["from"]), str(last["to"])) == (epoch, start, end)
     assert not last.get("done")
-
-
-def check_tables(clickhouse: ClickHouseServer, database: str, sent: list[Call]) -> None:
-    """Raw rows and rollups, to the pico-dollar."""
-    client = clickhouse.client(database)
-    try:
-        until(lambda: number(client, "SELECT count() FROM usage_raw") >= EVENTS, 90)
-        # the last insert's views end after its rows are seen
-        until(lambda: number(client, "SELECT sum(requests) FROM usage_total") >= EVENTS, 20)
-        once = "SELECT count(), uniqExact(workspace_id, event_id) FROM usage_raw"
-        assert client.query(once).result_rows == [(EVENTS, EVENTS)]
-        oracle = Oracle()
-        latest = max(call.time_ms for call in sent)
-        for call in sent:
-            oracle.take(call, latest)
-        expected = {}
-        for name in oracle.ledgers:
-            sums = oracle.total(name)
-            money = Decimal(sums.cost) / 10**12
-            tokens = sums.input_tokens, sums.output_tokens
-            expected[name] = (sums.requests, *tokens, money, money, sums.unpriced)
-        raw = (
-            "count(), sum(input_tokens), sum(output_tokens), sum(cost), sum(charge),"
-            " countIf(cost_quality = 'unpriced')"
-        )
-        rolled = (
-            "sum(requests), sum(input_tokens), sum(output_tokens), sum(cost), sum(charge),"
-            " sum(unpriced)"
-        )
-        assert grouped(client, "usage_raw", raw) == expected
-        for rollup in ("usage_quarter", "usage_day", "usage_user_day", "usage_total"):
-            assert grouped(client, rollup, rolled) == expected, rollup
-        hours = client.query("SELECT sum(requests), sum(cost) FROM usage_hour").result_rows
-        whole = sum(cost_of(call) or 0 for call in sent)
-        assert hours == [(EVENTS, Decimal(whole) / 10**12)]
-    finally:
-        client.close()
-
-
-def grouped(client: Any, table: str, columns: str) -> dict[str, tuple[Any, ...]]:
-    query = f"SELECT workspace_id, {columns} FROM {table} GROUP BY workspace_id"
-    return {row[0]: tuple(row[1:]) for row in client.query(query).result_rows}
-
-
-def number(client: Any, query: str) -> int:
-    return int(client.command(query))

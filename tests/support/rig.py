@@ -26,14 +26,22 @@ CHECKPOINT = b'["","checkpoint"]'
 class Rig:
     """The workers that a test starts on a broker end with `close`."""
 
-    def __init__(self, bootstrap: str, directory: Path, partitions: int = PARTITIONS) -> None:
+    def __init__(
+        self,
+        bootstrap: str,
+        directory: Path,
+        partitions: int = PARTITIONS,
+        *,
+        new_topics: bool = True,
+    ) -> None:
         self.bootstrap = bootstrap
         self.partitions = partitions
         self.directory = directory
         self.workers: list[Worker] = []
         self.group = f"g-{uuid.uuid4().hex[:8]}"  # nobody waits for the last test's members
-        self._remove_topics()
-        topics_admin.create(bootstrap, partitions, 1)
+        if new_topics:
+            self._remove_topics()
+            topics_admin.create(bootstrap, partitions, 1)
 
     def worker(self, session_s: float = SESSION_S) -> Worker:
         name = f"worker-{len(self.workers)}"
@@ -108,11 +116,16 @@ class Rig:
 
     # --- reading ---
 
-    def read(self, topic: str) -> list[Message]:
-        """All committed records of a topic, by partition and offset."""
+    def read(self, topic: str, last: int | None = None) -> list[Message]:
+        """All committed records of a topic by partition and offset, or the last offsets of each."""
         with self.consumer() as consumer:
             count = len(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
-            consumer.assign([TopicPartition(topic, p, 0) for p in range(count)])
+            starts = dict.fromkeys(range(count), 0)
+            if last is not None:
+                for p in starts:
+                    low, high = consumer.get_watermark_offsets(TopicPartition(topic, p), 10)
+                    starts[p] = max(low, high - last)
+            consumer.assign([TopicPartition(topic, p, start) for p, start in starts.items()])
             messages: list[Message] = []
             unread = set(range(count))
             while unread:

@@ -1,0 +1,152 @@
+"""The embedded stack: 100,000 events; worker and sink killed -9 three times each; exact.
+
+In the middle means: a paused worker whose output holds records that are not committed and do not
+become so, and a paused sink whose last intent has no rows in ClickHouse.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import clickhouse_connect
+import pytest
+from clickhouse_connect.driver.client import Client
+
+from spendstream.schemas.topics import EMBEDDED_PARTITIONS
+from tests.support.oracle import Oracle
+from tests.support.records import Call
+from tests.support.rig import Rig
+from tests.support.tables import check_tables
+from tests.support.transactions import OpenTransactions
+from tests.support.waiting import until
+
+pytestmark = [pytest.mark.storm, pytest.mark.xdist_group("embedded")]
+
+EVENTS = 100_000
+WORKSPACES = 60
+ROUNDS = 3
+
+
+class Stack:
+    """`spendstream up` with a home of its own."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        told = json.loads(self.command("up", "--detach", "--json"))
+        self.rig = Rig(told["bootstrap_servers"], home, EMBEDDED_PARTITIONS, new_topics=False)
+        url = told["clickhouse_url"].rsplit(":", 1)
+        self.client: Client = clickhouse_connect.get_client(
+            host="127.0.0.1",
+            port=int(url[1]),
+            database="spendstream",
+            compress=False,
+            autogenerate_session_id=False,
+        )
+
+    def command(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [str(Path(sys.executable).with_name("spendstream")), *arguments],
+            env=os.environ | {"SPENDSTREAM_HOME": str(self._home)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, f"{arguments}: {done.stdout[-2000:]}\n{done.stderr[-3000:]}"
+        return done.stdout
+
+    def pid(self, name: str) -> int:
+        """0 while it is not running."""
+        processes = json.loads((self._home / "run" / "processes.json").read_text())
+        return int(processes.get(name, [0])[0])
+
+    def kill_when(self, name: str, in_the_middle: Callable[[], bool]) -> None:
+        """Pause the process again and again until it is seen in the middle, then kill -9."""
+        pid = self.pid(name)
+        deadline = time.monotonic() + 60
+        while True:
+            os.kill(pid, signal.SIGSTOP)
+            if in_the_middle():
+                break
+            os.kill(pid, signal.SIGCONT)
+            assert time.monotonic() < deadline, f"{name} was never seen in the middle"
+            time.sleep(0.01)
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: self.pid(name) not in (0, pid), 60)
+
+    # --- what is seen ---
+
+    def insert_is_open(self) -> bool:
+        query = "SELECT partition, max(seq) FROM usage_raw GROUP BY partition"
+        stored = {int(row[0]): int(row[1]) for row in self.client.query(query).result_rows}
+        intents: dict[int, dict[str, Any]] = {}
+        for message in self.rig.read("sink.positions", last=100):
+            if message.key() == b"usage.priced":
+                intents[message.partition() or 0] = json.loads(message.value() or b"")
+        return any(
+            not intent.get("done") and stored.get(partition, 0) < intent["seq"]
+            for partition, intent in intents.items()
+        )
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[Stack]:
+    stack = Stack(tmp_path / "home")
+    yield stack
+    stack.client.close()
+    stack.command("down")
+
+
+def calls() -> list[Call]:
+    now = time.time_ns() // 1_000_000
+    return [
+        Call(
+            f"e{i}",
+            now - i % 30_000,
+            f"ws-{i % WORKSPACES}",
+            input_tokens=1_000 + i % 5_000,
+            output_tokens=i % 900,
+        )
+        for i in range(EVENTS)
+    ]
+
+
+def test_killed_three_times_each_and_exact(stack: Stack) -> None:
+    sent = calls()
+    part = EVENTS // (ROUNDS + 1)
+    transactions = OpenTransactions(stack.rig.bootstrap, "usage.priced", EMBEDDED_PARTITIONS)
+    for number in range(ROUNDS):
+        stack.rig.send(sent[number * part : (number + 1) * part])
+        stack.kill_when("worker", transactions.last)
+        stack.kill_when("sink", stack.insert_is_open)
+    stack.rig.send(sent[ROUNDS * part :])
+    outcomes = stack.rig.wait_settled(120)
+    assert outcomes["usage.events"] == {
+        "read": EVENTS, "priced": EVENTS, "duplicate": 0, "late": 0, "dead": 0, "forwarded": 0,
+    }  # fmt: skip
+    oracle = Oracle()
+    latest = max(call.time_ms for call in sent)
+    for call in sent:
+        oracle.take(call, latest)
+    state = stack.rig.state()
+    for name in oracle.ledgers:
+        assert state[name]["total"] == vars(oracle.total(name)), name
+    # what was written twice was written the same
+    copies: dict[tuple[int, int], set[bytes]] = defaultdict(set)
+    for message in stack.rig.read("usage.priced"):
+        row = json.loads(message.value() or b"")
+        copies[row["partition"], row["seq"]].add(message.value() or b"")
+    assert len(copies) == EVENTS
+    assert {len(versions) for versions in copies.values()} == {1}
+    check_tables(stack.client, oracle)
+    assert json.loads(stack.command("verify", "--json"))["ok"]
