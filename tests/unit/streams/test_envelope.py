@@ -104,6 +104,8 @@ def to_ms(text: bytes) -> int:
         raise ValueError(written)
     if not all(c.isdigit() for i, c in enumerate(written) if i not in (4, 7, 10, 13, 16, 19, 23)):
         raise ValueError(written)
+    if written[19:20] not in (".", "Z", "z"):
+        raise ValueError(written)  # the standard library takes a colon for a point
     moment = datetime.fromisoformat(written.upper())
     ms = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
     if ms < 0:
