@@ -293,8 +293,11 @@ class Oracle:
         for name, bill in ledger.bills.items():
             if bill.closed:
                 continue
-            if bill.since is None and self._cumulative(workspace, bill) != bill.emitted:
-                bill.since = self.time  # another plan is in force
+            waiting = self._cumulative(workspace, bill) - bill.emitted
+            if waiting >= USD:
+                bill.since = 0  # another plan is in force, and a dollar never waits
+            elif bill.since is None and waiting:
+                bill.since = self.time
             if self.time >= _end(name) + HOUR:
                 self._send(workspace, name, bill, final=True)
                 bill.closed = True
