@@ -7,11 +7,13 @@ recovery are the engine's.
 from __future__ import annotations
 
 import logging
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import faust
+import structlog
 from prometheus_client import start_http_server
 
 from spendstream.schemas.price_compile import compile_book
@@ -100,6 +102,15 @@ def create_app(config: WorkerConfig) -> SpendstreamApp:
 def run(config: WorkerConfig) -> None:
     """Run until SIGTERM or SIGINT. Exits the process with Faust's exit code."""
     logging.disable(logging.DEBUG)  # Faust builds debug records whatever the level
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+    )
     if config.metrics_port is not None:
         start_http_server(config.metrics_port, addr="127.0.0.1")
     app = create_app(config)
