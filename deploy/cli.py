@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from typing import Final
+from typing import Final, cast
 
-import click
 import typer
 
 from spendstream.deploy import failures
@@ -29,6 +28,10 @@ from spendstream.deploy.commands import (
 from spendstream.deploy.console import say
 
 TRACEBACK_VARIABLE: Final = "SPENDSTREAM_TRACEBACK"
+
+# Typer brings a click of its own, whose errors are not those of an installed click: the base of
+# the one that Typer exports is right in either case.
+ClickException: Final = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[2])
 
 app = typer.Typer(
     help="Exact LLM usage and cost metering: who spent what, to the pico-dollar.",
@@ -62,13 +65,8 @@ def main() -> None:
     """The console script: errors in plain words, exit codes that mean something."""
     try:
         code = app(standalone_mode=False)
-    except click.exceptions.Abort:
+    except (typer.Abort, KeyboardInterrupt):
         sys.exit(failures.INTERRUPTED)
-    except KeyboardInterrupt:
-        sys.exit(failures.INTERRUPTED)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(failures.WRONG_INPUT)
     except BrokenPipeError:
         # `spendstream report | head`: the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -82,6 +80,9 @@ def _explain(error: Exception) -> int:
     code = failures.exit_code(error)
     if os.environ.get(TRACEBACK_VARIABLE):
         traceback.print_exc()
+    if isinstance(error, ClickException):
+        error.show()
+        return failures.WRONG_INPUT
     if code is not None:
         say(f"spendstream: {_plain(error)}")
         return code

@@ -1,0 +1,32 @@
+"""The command line itself: what is mistyped is told in plain words, with exit code 2."""
+
+from __future__ import annotations
+
+import pytest
+
+from spendstream.deploy import cli, failures
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["report", "--bogus"], "No such option: --bogus"),
+        (["bogus"], "No such command 'bogus'"),
+        (["replay"], "Missing argument"),
+        (["topics", "create", "--partitions", "0"], "Invalid value for '--partitions'"),
+        (["report", "--from", "yesterday"], "a date or time like"),
+    ],
+)
+def test_wrong_arguments(
+    arguments: list[str],
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.argv", ["spendstream", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == failures.WRONG_INPUT
+    shown = capsys.readouterr().err
+    assert told in shown
+    assert "mistake in spendstream" not in shown
