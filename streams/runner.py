@@ -113,8 +113,11 @@ class PartitionRunner:
 
     async def stop(self) -> None:
         """Let the open transaction end, then forget everything."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        while not self._task.done():
+            # again and again: `wait_for` of Python 3.11 swallows a cancel that comes together with
+            # what it waits for, and a rebalance would wait for this runner for ever
+            self._task.cancel()
+            await asyncio.wait({self._task}, timeout=1.0)
         if self._step is not None:
             await asyncio.gather(self._step, return_exceptions=True)
         self._drop()
