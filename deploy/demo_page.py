@@ -18,6 +18,8 @@ from spendstream.schemas import WorkspaceState
 from spendstream.schemas.money import cents_display, pico_from_usd
 
 SHOWN: Final = 12
+WIDE: Final = 100
+"""Columns that the page takes where it may."""
 _DECISION: Final = {
     "allow": ("", "green"),
     "warn": ("warn", "yellow"),
@@ -51,18 +53,25 @@ def page(
     summary: Mapping[str, Any],
     outcomes: Mapping[str, int],
     speed: Speed,
+    width: int = WIDE,
 ) -> Group:
-    """The whole page; figures are those of `api`, laid out for 100 columns."""
-    side_by_side = Table.grid(padding=(0, 4))
-    side_by_side.add_row(_models(models), _alerts(alerts))
-    below = Table.grid(padding=(0, 4))
-    below.add_row(_pipeline(outcomes, speed), _refused(summary["dead_letters"]))
+    """The whole page; figures are those of `api`. `width`: columns of the terminal."""
+    wide = width >= WIDE
     return Group(
         _headline(summary),
-        _titled("Spend by workspace", _workspaces(workspaces, states)),
-        Padding(side_by_side, (1, 0)),
-        below,
+        _titled("Spend by workspace", _workspaces(workspaces, states, 20 if wide else 8)),
+        Padding(_beside(_models(models), _alerts(alerts), wide), (1, 0)),
+        _beside(_pipeline(outcomes, speed), _refused(summary["dead_letters"]), wide),
     )
+
+
+def _beside(left: RenderableType, right: RenderableType, wide: bool) -> RenderableType:
+    """Two blocks, one below the other where the terminal is narrow."""
+    if not wide:
+        return Group(left, "", right)
+    grid = Table.grid(padding=(0, 4))
+    grid.add_row(left, right)
+    return grid
 
 
 def _headline(summary: Mapping[str, Any]) -> RenderableType:
@@ -78,7 +87,7 @@ def _headline(summary: Mapping[str, Any]) -> RenderableType:
 
 
 def _workspaces(
-    rows: Sequence[Mapping[str, Any]], states: Mapping[str, WorkspaceState]
+    rows: Sequence[Mapping[str, Any]], states: Mapping[str, WorkspaceState], bar: int
 ) -> RenderableType:
     table = _table("workspace", ">requests", ">tokens", ">charge", "credit", ">", ">overage", "")
     ordered = sorted(rows, key=lambda row: Decimal(row["charge_usd"]), reverse=True)
@@ -93,7 +102,7 @@ def _workspaces(
             f"{row['requests']:,}",
             _short(row["total_tokens"]),
             _dollars(row["charge_usd"]),
-            credit_bar(used, credit),
+            credit_bar(used, credit, bar),
             Text(f"{100 * used // credit if credit else 0} % of {cents_display(credit)}"),
             Text(cents_display(overage) if overage else "", style="red"),
             Text(*_DECISION[state.decision]),

@@ -51,14 +51,15 @@ def deadletters(
 
 def table_of(rows: list[dict[str, Any]]) -> Table:
     """One line a record; the value as far as it fits, unprintable bytes escaped."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("reason", no_wrap=True)
+    table = Table(box=None, header_style="bold", pad_edge=False, expand=True)
+    where = [f"{row['topic']}/{row['partition']}@{row['offset']}" for row in rows]
+    # fixed widths, or a narrow terminal would take them from the two columns that fit
+    table.add_column("reason", no_wrap=True, width=max(len(row["reason"]) for row in rows))
+    table.add_column("where", no_wrap=True, width=max(map(len, where)))
     table.add_column("detail", ratio=3, overflow="ellipsis", no_wrap=True)
-    table.add_column("where", no_wrap=True)
     table.add_column("value", ratio=2, overflow="ellipsis", no_wrap=True, style="dim")
-    for row in rows:
-        where = f"{row['topic']}/{row['partition']}@{row['offset']}"
-        table.add_row(row["reason"], escape(row["detail"]), where, escape(_shown(row)))
+    for row, place in zip(rows, where, strict=True):
+        table.add_row(row["reason"], place, escape(row["detail"]), escape(_shown(row)))
     return table
 
 

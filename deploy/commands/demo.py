@@ -143,6 +143,7 @@ def _show(servers: str, client: Client, speed: Speed) -> None:
             summary(client),
             outcomes,
             speed,
+            out.width,
         )
     out.print()
     out.print(shown)

@@ -126,7 +126,12 @@ def list_plans(json: Json = False) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("workspace", "version", "credit", "beyond it", "limits", "from", "author"):
         right = column in ("version", "credit")
-        table.add_column(column, justify="right" if right else "left", no_wrap=True)
+        table.add_column(
+            column,
+            justify="right" if right else "left",
+            no_wrap=right or column == "beyond it",
+            overflow="fold",
+        )
     for name, version in versions.items():
         plan = render_plan(version.plan)
         table.add_row(
