@@ -33,7 +33,7 @@ class LimitState(Model):
 class WorkspaceState(Model):
     """What is left of a workspace's credit and limits."""
 
-    kind: Literal["workspace"] = "workspace"
+    kind: Literal["workspace"]
     workspace_id: str
     as_of_ms: Integer = Field(description="partition time")
     offset: Integer = Field(description="events of usage.events below it are in the figures")
@@ -53,7 +53,7 @@ class WorkspaceState(Model):
 class Heartbeat(Model):
     """Key empty: how far a partition is, at least every five seconds."""
 
-    kind: Literal["heartbeat"] = "heartbeat"
+    kind: Literal["heartbeat"]
     partition: Integer
     as_of_ms: Integer
     offset: Integer

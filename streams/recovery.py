@@ -6,13 +6,14 @@ see aborted records, those of a batch that never committed are among them.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 
 import structlog
 from confluent_kafka import Consumer
 
-from spendstream.schemas.topics import INPUTS, WORKSPACE_CHECKPOINT, WORKSPACE_IDS
-from spendstream.streams.core.ids import unpack
+from spendstream.schemas.topics import BY_NAME, INPUTS, WORKSPACE_CHECKPOINT, WORKSPACE_IDS
+from spendstream.streams.core.ids import REMEMBER_MS, unpack
 from spendstream.streams.core.schedule import schedule
 from spendstream.streams.core.state import (
     CHECKPOINT_KEY,
@@ -106,11 +107,20 @@ def _check(reader: Consumer, checkpoint: Checkpoint, epochs: dict[str, str]) -> 
                 f" but the topic is {epochs[topic]} now: it was deleted and created again"
             )
         low = watermarks(reader, topic, checkpoint.partition).low
-        if low > upto:
+        if low > upto and not (topic == WORKSPACE_IDS and _expired(checkpoint)):
             raise RetentionOvertook(
                 f"{topic}/{checkpoint.partition}: the log begins at {low}, but {upto} is next:"
                 " records were deleted before they were processed"
             )
+
+
+def _expired(checkpoint: Checkpoint) -> bool:
+    """Whether ids that retention may have deleted by now were forgotten by partition time, too.
+
+    A partition without events does not move `ids_from`, and the log may well begin above it.
+    """
+    deleted_up_to = int(time.time() * 1_000) - BY_NAME[WORKSPACE_IDS].retention_ms
+    return checkpoint.time_ms - REMEMBER_MS > deleted_up_to
 
 
 def _read_ids(reader: Consumer, state: PartitionState) -> IdsLog:

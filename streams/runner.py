@@ -20,6 +20,7 @@ from spendstream.schemas.prices import PriceBook
 from spendstream.schemas.topics import (
     CONTROL_PLANS,
     INPUTS,
+    USAGE_EVENTS,
     WORKSPACE_CHECKPOINT,
     WORKSPACE_COMMANDS,
     WORKSPACE_IDS,
@@ -32,7 +33,7 @@ from spendstream.streams.core.outputs import Batch
 from spendstream.streams.core.process import process
 from spendstream.streams.core.schedule import advance
 from spendstream.streams.core.state import InputPosition, PartitionState
-from spendstream.streams.errors import Fenced, Halted, PartitionError
+from spendstream.streams.errors import EpochChanged, Fenced, Halted, PartitionError
 from spendstream.streams.plans_follower import PlansFollower
 from spendstream.streams.reading import consumer as new_reader
 from spendstream.streams.reading import topic_ids
@@ -52,7 +53,7 @@ _IDS_SLACK_MS: Final = 60_000  # ids are forgotten by the whole minute
 _TICK_S: Final = 0.25
 _RETRY_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
 _HALTED_RETRY_S: Final = 30.0
-_RECOVERY_TOPICS: Final = (*INPUTS, WORKSPACE_IDS)
+_RECOVERY_TOPICS: Final = (*INPUTS, WORKSPACE_IDS, CONTROL_PLANS)
 
 
 class Inputs(Protocol):
@@ -194,7 +195,14 @@ class PartitionRunner:
             finally:
                 reader.close()
             known = state.checkpoint.control.get(CONTROL_PLANS, InputPosition())
+            epoch = epochs[CONTROL_PLANS]
+            if known.epoch not in ("", epoch):
+                raise EpochChanged(
+                    f"{CONTROL_PLANS} was deleted and created again: the plans that the checkpoint"
+                    f" was made with are gone (topic {known.epoch}, now {epoch})"
+                )
             shared.plans.wait_for(known.upto, timeout_s=15)
+            state.checkpoint.control[CONTROL_PLANS] = InputPosition(epoch, known.upto)
         except BaseException:
             producer.close()
             raise
@@ -212,7 +220,7 @@ class PartitionRunner:
         if first.generation != live.generation:
             return
         batch = Batch()
-        await self._in_executor(self._take, live, batch, first)
+        await self._in_executor(self._take, live, batch, first, await self._moves_time(live, first))
         events = len(first.records)
         deadline = time.monotonic() + self._linger_s
         while events < MAX_EVENTS and (left := deadline - time.monotonic()) > 0:
@@ -222,8 +230,18 @@ class PartitionRunner:
                 break
             if more.generation == live.generation:
                 events += len(more.records)
-                await self._in_executor(self._take, live, batch, more)
+                moves_time = await self._moves_time(live, more)
+                await self._in_executor(self._take, live, batch, more, moves_time)
         await self._in_executor(self._commit, live, batch, events)
+
+    async def _moves_time(self, live: Live, fetched: Fetched) -> bool:
+        """Events do. Commands do where no events wait: after an outage their newer time stamps
+        would have the older backlog judged by the wrong windows and periods."""
+        if fetched.topic == USAGE_EVENTS:
+            return True
+        ends = await self._inputs.ends(self.partition)
+        upto = live.state.checkpoint.inputs[USAGE_EVENTS].upto
+        return ends is not None and ends[USAGE_EVENTS].handed_out <= upto
 
     async def _idle(self, live: Live) -> None:
         """With both inputs at their end, time follows the clock, and what is due is done."""
@@ -245,13 +263,21 @@ class PartitionRunner:
             positions = {topic: end.position for topic, end in ends.items()}
             await self._in_executor(self._pass_time, live, positions, now_ms)
 
-    def _take(self, live: Live, batch: Batch, fetched: Fetched) -> None:
+    def _take(self, live: Live, batch: Batch, fetched: Fetched, moves_time: bool) -> None:
         """Run records through the core; the rows go out while more records are awaited."""
         if not live.in_transaction:
             live.producer.begin()
             live.in_transaction = True
         shared = self._shared
-        process(live.state, batch, fetched.topic, fetched.records, shared.book, shared.plans.table)
+        process(
+            live.state,
+            batch,
+            fetched.topic,
+            fetched.records,
+            shared.book,
+            shared.plans.table,
+            moves_time=moves_time,
+        )
         self._send_rows(live, batch)
 
     def _pass_time(self, live: Live, ends: dict[str, int], now_ms: int) -> None:
@@ -289,7 +315,7 @@ class PartitionRunner:
             checkpoint.ids_from = ids_log.popleft()[1] + 1
         if ids_log:
             checkpoint.ids_from = ids_log[0][1]
-        checkpoint.control[CONTROL_PLANS] = InputPosition(upto=self._shared.plans.position)
+        checkpoint.control[CONTROL_PLANS].upto = self._shared.plans.position
         closing = finish(live.state, batch)
         producer.send(WORKSPACE_STATE, closing.state)
         producer.send(WORKSPACE_CHECKPOINT, closing.checkpoint)

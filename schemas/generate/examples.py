@@ -140,7 +140,9 @@ def examples() -> dict[str, dict[str, Any]]:
         "heartbeat": _row(
             topics.WORKSPACE_STATE,
             "",
-            Heartbeat(partition=PARTITION, as_of_ms=ARRIVED_MS + 4_000, offset=88_215),
+            Heartbeat(
+                kind="heartbeat", partition=PARTITION, as_of_ms=ARRIVED_MS + 4_000, offset=88_215
+            ),
         ),
     }
 
@@ -302,6 +304,7 @@ def _state(cost: int) -> WorkspaceState:
     used = {"requests": 12, "charge": charge}
     plan = PLAN.plan
     return WorkspaceState(
+        kind="workspace",
         workspace_id=WORKSPACE,
         as_of_ms=ARRIVED_MS,
         offset=88_215,

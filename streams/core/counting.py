@@ -44,6 +44,8 @@ def count(
         counters.requests += 1
         counters.input_tokens += input_tokens
         counters.output_tokens += output_tokens
+        if blocked:
+            counters.blocked += 1
         if charge is None:
             counters.unpriced += 1
         else:

@@ -83,7 +83,7 @@ def used_of(ws: Workspace, limit: Limit, now_ms: int) -> int:
 
 def _month_used(counters: Counters, limit: Limit) -> int:
     if limit.measure == "requests":
-        return counters.requests
+        return counters.requests - counters.blocked
     if limit.measure == "tokens":
         return counters.input_tokens + counters.output_tokens
     return counters.charge

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from base64 import b64decode
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
@@ -46,6 +47,11 @@ from spendstream.streams.core.plans import PlanTable
 from spendstream.streams.core.pricing import cost_quality, price_event
 from spendstream.streams.core.schedule import advance, refresh_plan
 from spendstream.streams.core.state import PartitionState, Workspace
+
+MAX_RECORD_BYTES: Final = 4_000_000
+"""Of what we write: within `max.message.bytes` of the topics for dead and forwarded records."""
+KEEP_VALUE_BYTES: Final = 2_000_000
+KEEP_KEY_BYTES: Final = 100_000
 
 
 class InputRecord(Protocol):
@@ -86,15 +92,22 @@ def process(
     records: Sequence[InputRecord],
     book: PriceBook,
     plans: PlanTable,
+    *,
+    moves_time: bool = True,
 ) -> None:
-    """Take the next records of an input, in offset order."""
+    """Take the next records of an input, in offset order.
+
+    Args:
+        moves_time: False for commands that are read while older events still wait: they must not
+            carry partition time past those.
+    """
     checkpoint = state.checkpoint
     position = checkpoint.inputs[topic]
     outcomes = checkpoint.outcomes[topic]
     due = state.due
     for record in records:
         arrival = record.timestamp
-        if arrival > checkpoint.time_ms:
+        if moves_time and arrival > checkpoint.time_ms:
             if (due and due[0][0] <= arrival) or state.plan_revision != plans.revision:
                 advance(state, batch, plans, arrival)
             checkpoint.time_ms = arrival
@@ -142,7 +155,10 @@ def _take(
     if ws is None and record is origin:
         home = partition_of(workspace_id, state.partitions)
         if home != checkpoint.partition:
-            return _forward(batch, origin, home, workspace_id)
+            try:
+                return _forward(batch, origin, home, workspace_id)
+            except InvalidEvent as invalid:
+                return _bury(state, batch, origin, invalid)
     # By partition time, which what came in by the other input may have moved past this arrival: an
     # id is forgotten by partition time, and a repeat of a forgotten one must never be counted.
     if checkpoint.time_ms - time_ms > ID_HORIZON_MS:
@@ -257,7 +273,10 @@ def _forward(batch: Batch, origin: InputRecord, home: int, workspace_id: str) ->
         value_base64=base64_or_none(origin.value),
         headers=headers_base64(origin.headers),
     )
-    batch.forwarded.append((home, workspace_id.encode(), encode(command)))
+    encoded = encode(command)
+    if len(encoded) > MAX_RECORD_BYTES:
+        raise InvalidEvent(Reason.TOO_LARGE, f"key and headers make {len(encoded)} bytes of it")
+    batch.forwarded.append((home, workspace_id.encode(), encoded))
     return "forwarded"
 
 
@@ -277,5 +296,20 @@ def _bury(state: PartitionState, batch: Batch, origin: InputRecord, invalid: Inv
         value_base64=base64_or_none(origin.value),
         headers=headers_base64(origin.headers),
     )
-    batch.rows[USAGE_DEAD].append((origin.key, encode(letter)))
+    encoded = encode(letter)
+    key = origin.key
+    if len(encoded) > MAX_RECORD_BYTES:
+        # Compressed, it was within the input's limit; a letter that the broker refuses would stop
+        # the partition for ever.
+        key, value = (origin.key or b"")[:KEEP_KEY_BYTES], origin.value or b""
+        letter.detail = (
+            f"{invalid.detail} [cut: a key of {len(origin.key or b'')} bytes, a value of"
+            f" {len(value)} with SHA-256 {sha256(value).hexdigest()},"
+            f" {len(origin.headers)} headers]"
+        )
+        letter.key_base64 = base64_or_none(key)
+        letter.value_base64 = base64_or_none(value[:KEEP_VALUE_BYTES])
+        letter.headers = ()
+        encoded = encode(letter)
+    batch.rows[USAGE_DEAD].append((key, encoded))
     return "dead"

@@ -49,6 +49,7 @@ def public_state(state: PartitionState, ws: Workspace, decision: Decision) -> by
         )
     return encode(
         StateStruct(
+            kind="workspace",
             workspace_id=ws.id,
             as_of_ms=now,
             offset=state.checkpoint.inputs[USAGE_EVENTS].upto,
@@ -71,6 +72,7 @@ def heartbeat(state: PartitionState) -> bytes:
     """The partition's own record of `workspace.state`, under the empty key."""
     return encode(
         HeartbeatStruct(
+            kind="heartbeat",
             partition=state.checkpoint.partition,
             as_of_ms=state.checkpoint.time_ms,
             offset=state.checkpoint.inputs[USAGE_EVENTS].upto,

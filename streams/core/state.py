@@ -22,7 +22,10 @@ OUTCOMES: Final = ("priced", "duplicate", "late", "dead", "forwarded")
 
 
 class Counters(msgspec.Struct, gc=False):
-    """Sums over counted events; `cost` and `charge` leave unpriced events out."""
+    """Sums over counted events; `cost` and `charge` leave unpriced events out.
+
+    `blocked` is how many of the requests never reached a provider: no limit counts those.
+    """
 
     requests: int = 0
     input_tokens: int = 0
@@ -30,6 +33,7 @@ class Counters(msgspec.Struct, gc=False):
     cost: int = 0
     charge: int = 0
     unpriced: int = 0
+    blocked: int = 0
 
 
 class Month(msgspec.Struct, gc=False):

@@ -226,7 +226,12 @@ class Oracle:
                 key = (limit.name, "minute")
             else:
                 name = month(use.counted_ms)
-                used = _measured(self.months(workspace)[name], limit.measure)
+                made = [
+                    other
+                    for other in ledger.uses
+                    if month(other.counted_ms) == name and other.call.status != "blocked"
+                ]
+                used = _measured(_sums(made), limit.measure)
                 key = (limit.name, name)
             if used <= limit.amount:
                 continue
