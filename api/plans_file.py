@@ -68,7 +68,9 @@ def read_plans(path: Path) -> dict[str | None, Plan]:
     """
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise PlansError([f"{path} cannot be read: {error.strerror}"]) from error
+    except UnicodeDecodeError as error:
         raise PlansError([f"{path}: {error}"]) from error
     return parse_plans(text)
 

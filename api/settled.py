@@ -61,7 +61,7 @@ class NotSettled(TimeoutError):
         more = f", and {len(behind) - 6} more" if len(behind) > 6 else ""
         super().__init__(
             f"not settled after {timeout:g} s: {who} is behind ({places}{more}). Either it is not "
-            "running, or it needs longer; `spendstream doctor` looks at both."
+            "running, or it needs longer, or it cannot go on: its log says which."
         )
         self.behind = behind
 

@@ -61,7 +61,9 @@ def read_trace(path: Path) -> list[TraceRow]:
                     rows.append(row)
                 else:
                     count += 1
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except OSError as error:
+        raise TraceError(f"{path} cannot be read: {error.strerror}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
         raise TraceError(f"{path} cannot be read as CSV: {error}") from None
     if mistakes:
         more = f"\n… and more: {count} bad rows" if len(mistakes) > MAX_NAMED else ""

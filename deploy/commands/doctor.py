@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import typer
 from rich.table import Table
@@ -15,6 +16,9 @@ from spendstream.deploy.commands.options import Json
 from spendstream.deploy.console import out, print_json, working
 from spendstream.deploy.home import Addresses, Home
 from spendstream.deploy.settings import Settings, load
+
+STILL_S: Final = 30
+"""A worker commits a heartbeat every five seconds; a recovery may take some more."""
 
 State = Literal["ok", "note", "bad"]
 _MARK = {"ok": "[green]✓[/green]", "note": "[yellow]–[/yellow]", "bad": "[red]✗[/red]"}
@@ -30,7 +34,7 @@ class Finding:
 
 
 def doctor(json: Json = False) -> None:
-    """Look at directory, disk, ports, broker, topics and ClickHouse. Exit code 1 on a fault."""
+    """Look at disk, ports, broker, topics, workers and ClickHouse. Exit code 1 on a fault."""
     settings = load()
     with working("looking"):
         findings = examine(settings)
@@ -132,10 +136,38 @@ def _kafka(servers: str) -> list[Finding]:
         mismatches = check(servers)
     except TopicsError as error:
         return [Finding("broker", "bad", str(error))]
-    topics = Finding("topics", "ok", "as they should be")
+    broker = Finding("broker", "ok", servers)
     if mismatches:
-        topics = Finding("topics", "bad", "\n".join(mismatches))
-    return [Finding("broker", "ok", servers), topics]
+        return [broker, Finding("topics", "bad", "\n".join(mismatches))]
+    return [broker, Finding("topics", "ok", "as they should be"), _workers(servers)]
+
+
+def _workers(servers: str) -> Finding:
+    """Whether every partition has committed lately: one that fails again and again does not."""
+    from spendstream.api.log import LogUnavailable, last_records, partitions_of, reader
+    from spendstream.schemas.topics import WORKSPACE_CHECKPOINT
+    from spendstream.streams.core.state import CHECKPOINT_KEY
+
+    try:
+        with reader(servers) as consumer:
+            partitions = partitions_of(consumer, WORKSPACE_CHECKPOINT)
+            last = last_records(consumer, WORKSPACE_CHECKPOINT, partitions, CHECKPOINT_KEY)
+    except LogUnavailable as error:
+        return Finding("workers", "bad", str(error))
+    if not last:
+        return Finding("workers", "note", "none has run on these topics yet")
+    now = time.time()
+    ages = {p: now - last[p].timestamp()[1] / 1_000 if p in last else now for p in partitions}
+    still = sorted(p for p, age in ages.items() if age > STILL_S)
+    if not still:
+        return Finding("workers", "ok", f"all {len(ages)} partitions commit")
+    numbers = ", ".join(map(str, still))
+    return Finding(
+        "workers",
+        "bad",
+        f"partition {numbers} of {len(ages)} stands still for over {STILL_S} s: no worker has it, "
+        "or its worker's log says why",
+    )
 
 
 def _clickhouse(url: str, database: str) -> Finding:

@@ -38,7 +38,10 @@ def replay(
     ] = "max",
     json: Json = False,
 ) -> None:
-    """Send a trace. The last call is now. The same file again changes nothing: same ids."""
+    """Send a trace; its last call is now.
+
+    The ids come from the file: sent again within a day, it changes nothing.
+    """
     from spendstream.deploy.feed import feed
     from spendstream.deploy.manifest import writing
     from spendstream.deploy.replay import calls_of, parse_models
