@@ -16,7 +16,6 @@ from clickhouse_connect.driver.client import Client
 from spendstream.api.log import partitions_of, read_to_end, reader
 from spendstream.schemas import WorkspaceState
 from spendstream.schemas.partition import partition_of
-from spendstream.schemas.state import Heartbeat
 from spendstream.schemas.topics import WORKSPACE_CHECKPOINT, WORKSPACE_STATE
 from spendstream.streams.core.state import (
     CHECKPOINT_KEY,
@@ -115,16 +114,6 @@ def read_workspace_states(
         if workspace_id is None or name == workspace_id:
             states[name] = WorkspaceState.model_validate_json(value)
     return states
-
-
-def read_heartbeats(bootstrap_servers: str, timeout: float = 30.0) -> dict[int, Heartbeat]:
-    """The newest heartbeat by partition. Raises LogUnavailable."""
-    return {
-        heartbeat.partition: heartbeat
-        for message in read_to_end(bootstrap_servers, WORKSPACE_STATE, timeout=timeout)
-        if message.key() in (None, b"") and (value := message.value()) is not None
-        for heartbeat in (Heartbeat.model_validate_json(value),)
-    }
 
 
 def _partition(number: int | None) -> int:

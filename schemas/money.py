@@ -15,7 +15,6 @@ from typing import Final
 
 PICO_PER_USD: Final = 10**12
 ATTO_PER_PICO: Final = 10**6
-ATTO_PER_USD: Final = 10**18
 
 
 def pico_from_usd(amount: Decimal | str) -> int:
