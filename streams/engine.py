@@ -15,7 +15,7 @@ import structlog
 from faust.types import TP
 
 from spendstream.schemas.prices import PriceBook
-from spendstream.schemas.topics import INPUTS
+from spendstream.schemas.topics import INPUTS, USAGE_EVENTS, WORKSPACE_COMMANDS
 from spendstream.streams import metrics
 from spendstream.streams.plans_follower import PlansFollower
 from spendstream.streams.runner import PartitionRunner, Shared
@@ -124,6 +124,22 @@ class Engine:
         assert consumer is not None
         ends = await consumer.ends(_both(partition))
         return None if ends is None else {tp.topic: end for tp, end in ends.items()}
+
+    async def events_end(self, partition: int) -> End | None:
+        """As `ends`, for the events alone."""
+        assert self._consumer is not None
+        tp = TP(USAGE_EVENTS, partition)
+        ends = await self._consumer.ends({tp})
+        return None if ends is None else ends[tp]
+
+    def hold_commands(self, partition: int, hold: bool) -> None:
+        """Fetch no more commands for now, or go on."""
+        assert self._consumer is not None
+        tps = {TP(WORKSPACE_COMMANDS, partition)}
+        if hold:
+            self._consumer.pause_partitions(tps)
+        else:
+            self._consumer.resume_partitions(tps)
 
     def rejoin(self) -> None:
         assert self._consumer is not None

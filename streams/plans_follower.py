@@ -58,8 +58,9 @@ class PlansFollower:
         while not self._stop.is_set():
             try:
                 self._follow()
-            except (KafkaException, Recoverable) as error:
-                _log.warning("plans_follower_retries", error=str(error))
+            except Exception as error:  # were the thread to end, plans would freeze unnoticed
+                known = isinstance(error, (KafkaException, Recoverable))
+                _log.warning("plans_follower_retries", error=str(error), exc_info=not known)
                 self._stop.wait(_RETRY_S)
 
     def _follow(self) -> None:

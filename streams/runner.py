@@ -47,6 +47,8 @@ HEARTBEAT_S: Final = 5.0
 CLOCK_LAG_MS: Final = 1_000
 """Idle partitions follow the worker's clock this far behind it: a record that the broker has
 stamped may take a moment to be fetched."""
+CLOCK_SLACK_MS: Final = 300_000
+"""The broker's clock may be this far ahead of the worker's; a later time stamp is not believed."""
 T = TypeVar("T")
 _QUEUE: Final = 8
 _IDS_SLACK_MS: Final = 60_000  # ids are forgotten by the whole minute
@@ -62,6 +64,8 @@ class Inputs(Protocol):
     def pause(self, partition: int) -> None: ...
     async def seek(self, partition: int, offsets: dict[str, int]) -> int: ...
     async def ends(self, partition: int) -> dict[str, End] | None: ...
+    async def events_end(self, partition: int) -> End | None: ...
+    def hold_commands(self, partition: int, hold: bool) -> None: ...
     def rejoin(self) -> None: ...
 
 
@@ -101,6 +105,7 @@ class PartitionRunner:
         self._inputs = inputs
         self._linger_s = linger_s
         self._queue: asyncio.Queue[Fetched] = asyncio.Queue(_QUEUE)
+        self._held: deque[Fetched] = deque()
         self._live: Live | None = None
         self._step: asyncio.Future[Any] | None = None
         self._log = structlog.get_logger(__name__).bind(partition=partition)
@@ -164,6 +169,7 @@ class PartitionRunner:
     def _drop(self) -> None:
         self.ready = False
         self._inputs.pause(self.partition)
+        self._held.clear()
         while not self._queue.empty():
             self._queue.get_nowait()
         live, self._live = self._live, None
@@ -212,36 +218,52 @@ class PartitionRunner:
         """Wait for records or for something to be due, and commit one transaction."""
         live = self._live
         assert live is not None
-        try:
-            first = await asyncio.wait_for(self._queue.get(), _TICK_S)
-        except TimeoutError:
+        first = await self._next(live, _TICK_S)
+        if first is None:
             await self._idle(live)
             return
-        if first.generation != live.generation:
-            return
         batch = Batch()
-        await self._in_executor(self._take, live, batch, first, await self._moves_time(live, first))
+        await self._in_executor(self._take, live, batch, first)
         events = len(first.records)
         deadline = time.monotonic() + self._linger_s
         while events < MAX_EVENTS and (left := deadline - time.monotonic()) > 0:
-            try:
-                more = await asyncio.wait_for(self._queue.get(), left)
-            except TimeoutError:
-                break
-            if more.generation == live.generation:
+            more = await self._next(live, left)
+            if more is not None:
                 events += len(more.records)
-                moves_time = await self._moves_time(live, more)
-                await self._in_executor(self._take, live, batch, more, moves_time)
+                await self._in_executor(self._take, live, batch, more)
         await self._in_executor(self._commit, live, batch, events)
 
-    async def _moves_time(self, live: Live, fetched: Fetched) -> bool:
-        """Events do. Commands do where no events wait: after an outage their newer time stamps
-        would have the older backlog judged by the wrong windows and periods."""
-        if fetched.topic == USAGE_EVENTS:
+    async def _next(self, live: Live, timeout_s: float) -> Fetched | None:
+        """The next fetched batch whose turn it is, if there is one within the time.
+
+        The inputs are merged by time: commands wait for the events that arrived before them.
+        After an outage, their newer time stamps would otherwise have the older backlog of events
+        judged by the wrong windows and booked to the wrong period.
+        """
+        held = self._held
+        if held and await self._in_turn(live, held[0]):
+            if len(held) == _QUEUE:
+                self._inputs.hold_commands(self.partition, False)
+            return held.popleft()
+        try:
+            fetched = await asyncio.wait_for(self._queue.get(), timeout_s)
+        except TimeoutError:
+            return None
+        if fetched.generation != live.generation:
+            return None
+        if fetched.topic == WORKSPACE_COMMANDS and (held or not await self._in_turn(live, fetched)):
+            held.append(fetched)
+            if len(held) == _QUEUE:
+                self._inputs.hold_commands(self.partition, True)
+            return None
+        return fetched
+
+    async def _in_turn(self, live: Live, commands: Fetched) -> bool:
+        """Whether no event that arrived before these commands is still to come."""
+        if commands.records[-1].timestamp <= live.state.time_ms:
             return True
-        ends = await self._inputs.ends(self.partition)
-        upto = live.state.checkpoint.inputs[USAGE_EVENTS].upto
-        return ends is not None and ends[USAGE_EVENTS].handed_out <= upto
+        end = await self._inputs.events_end(self.partition)
+        return end is not None and end.handed_out <= live.state.checkpoint.inputs[USAGE_EVENTS].upto
 
     async def _idle(self, live: Live) -> None:
         """With both inputs at their end, time follows the clock, and what is due is done."""
@@ -263,7 +285,7 @@ class PartitionRunner:
             positions = {topic: end.position for topic, end in ends.items()}
             await self._in_executor(self._pass_time, live, positions, now_ms)
 
-    def _take(self, live: Live, batch: Batch, fetched: Fetched, moves_time: bool) -> None:
+    def _take(self, live: Live, batch: Batch, fetched: Fetched) -> None:
         """Run records through the core; the rows go out while more records are awaited."""
         if not live.in_transaction:
             live.producer.begin()
@@ -276,7 +298,7 @@ class PartitionRunner:
             fetched.records,
             shared.book,
             shared.plans.table,
-            moves_time=moves_time,
+            int(time.time() * 1_000) + CLOCK_SLACK_MS,
         )
         self._send_rows(live, batch)
 

@@ -43,7 +43,7 @@ from spendstream.streams.core.outputs import (
     encode,
     headers_base64,
 )
-from spendstream.streams.core.plans import PlanTable
+from spendstream.streams.core.plans import NEVER, PlanTable
 from spendstream.streams.core.pricing import cost_quality, price_event
 from spendstream.streams.core.schedule import advance, refresh_plan
 from spendstream.streams.core.state import PartitionState, Workspace
@@ -92,14 +92,13 @@ def process(
     records: Sequence[InputRecord],
     book: PriceBook,
     plans: PlanTable,
-    *,
-    moves_time: bool = True,
+    latest_ms: int = NEVER,
 ) -> None:
     """Take the next records of an input, in offset order.
 
     Args:
-        moves_time: False for commands that are read while older events still wait: they must not
-            carry partition time past those.
+        latest_ms: no record can have arrived later, whatever its time stamp says. (A topic that
+            keeps its producers' time stamps is at the mercy of their clocks.)
     """
     checkpoint = state.checkpoint
     position = checkpoint.inputs[topic]
@@ -107,7 +106,9 @@ def process(
     due = state.due
     for record in records:
         arrival = record.timestamp
-        if moves_time and arrival > checkpoint.time_ms:
+        if arrival > latest_ms:
+            record, arrival = _arrived(record, latest_ms), latest_ms
+        if arrival > checkpoint.time_ms:
             if (due and due[0][0] <= arrival) or state.plan_revision != plans.revision:
                 advance(state, batch, plans, arrival)
             checkpoint.time_ms = arrival
@@ -119,6 +120,19 @@ def process(
         outcomes["read"] += 1
         outcomes[outcome] += 1
         position.upto = record.offset + 1
+
+
+def _arrived(record: InputRecord, at_ms: int) -> InputRecord:
+    """The record with another arrival."""
+    return Origin(
+        record.topic,
+        record.partition,
+        record.offset,
+        at_ms,
+        record.key,
+        record.value,
+        record.headers,
+    )
 
 
 def _take(

@@ -54,8 +54,9 @@ def advance(state: PartitionState, batch: Batch, plans: PlanTable, until_ms: int
 def refresh_plan(state: PartitionState, ws: Workspace, plans: PlanTable) -> None:
     """Take the plan in force now; what hangs on it is looked at again."""
     now = state.checkpoint.time_ms
-    ws.force = plans.in_force(ws.id, now)
+    # before the plan: a version that the follower's thread adds in between is then noticed later
     ws.plan_revision = plans.revision
+    ws.force = plans.in_force(ws.id, now)
     for month in ws.months.values():
         month.next_alarm = 0
         pending = cumulative_of(ws, month) - month.overage_emitted

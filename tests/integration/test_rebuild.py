@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -53,7 +54,7 @@ pytestmark = [
 ]
 
 EVENTS = some_events(400, step_ms=4_320_000)  # 20 days, over the end of a month
-DATABASE = "rebuild_test"
+DATABASE = f"rebuild_test_{os.getpid()}"  # xdist workers share the server
 
 
 @pytest.fixture

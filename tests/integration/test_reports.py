@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -29,7 +30,7 @@ NOON_TIME = datetime(2026, 11, 22, 12, tzinfo=UTC)
 @pytest.fixture(scope="module")
 def client(clickhouse: ClickHouseServer) -> Iterator[Client]:
     admin = clickhouse.client()
-    database = "reports_test"
+    database = f"reports_test_{os.getpid()}"  # xdist workers share the server
     admin.command(f"DROP DATABASE IF EXISTS {database}")
     admin.command(f"CREATE DATABASE {database}")
     connected = clickhouse.client(database)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,16 +34,21 @@ PLANS: dict[str | None, Plan] = {
 }
 
 
+# xdist workers share the server
+TEMPLATE = f"verify_template_{os.getpid()}"
+OWN = f"verify_own_{os.getpid()}"
+
+
 @pytest.fixture(scope="module")
 def figures(clickhouse: ClickHouseServer) -> Iterator[Figures]:
     admin = clickhouse.client()
-    admin.command("DROP DATABASE IF EXISTS verify_template")
-    template = Figures(clickhouse.client(), "verify_template", clickhouse.url)
+    admin.command(f"DROP DATABASE IF EXISTS {TEMPLATE}")
+    template = Figures(clickhouse.client(), TEMPLATE, clickhouse.url)
     template.set_plans(PLANS)
     fill(template)
     yield template
     template.client.close()
-    admin.command("DROP DATABASE verify_template")
+    admin.command(f"DROP DATABASE {TEMPLATE}")
     admin.close()
 
 
@@ -50,13 +56,13 @@ def figures(clickhouse: ClickHouseServer) -> Iterator[Figures]:
 def own(clickhouse: ClickHouseServer) -> Iterator[Figures]:
     """A database of the test's own, to spoil."""
     admin = clickhouse.client()
-    admin.command("DROP DATABASE IF EXISTS verify_own")
-    spoiled = Figures(clickhouse.client(), "verify_own", clickhouse.url)
+    admin.command(f"DROP DATABASE IF EXISTS {OWN}")
+    spoiled = Figures(clickhouse.client(), OWN, clickhouse.url)
     spoiled.set_plans(PLANS)
     fill(spoiled)
     yield spoiled
     spoiled.client.close()
-    admin.command("DROP DATABASE verify_own")
+    admin.command(f"DROP DATABASE {OWN}")
     admin.close()
 
 
