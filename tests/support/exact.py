@@ -59,9 +59,9 @@ def check_exact(
     state = rig.state()
     assert set(state) == set(oracle.ledgers)
     for name, ledger in oracle.ledgers.items():
-        assert _counted(state[name]["total"]) == vars(oracle.total(name)), name
+        assert counted(state[name]["total"]) == vars(oracle.total(name)), name
         for month, sums in oracle.months(name).items():
-            assert _counted(state[name]["months"][month]["counted"]) == vars(sums), (name, month)
+            assert counted(state[name]["months"][month]["counted"]) == vars(sums), (name, month)
         for month, bill in ledger.bills.items():
             assert state[name]["months"][month]["booked"] == bill.booked, (name, month)
     thresholds = {
@@ -103,6 +103,6 @@ def plan_versions(rig: Rig, facts: Iterable[PlanFact]) -> None:
     producer.commit_transaction(30)
 
 
-def _counted(counters: dict[str, int]) -> dict[str, int]:
+def counted(counters: dict[str, int]) -> dict[str, int]:
     """The counters that the oracle keeps, too."""
     return {name: value for name, value in counters.items() if name != "blocked"}
