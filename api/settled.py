@@ -21,12 +21,14 @@ from clickhouse_connect.driver.client import Client
 from confluent_kafka import Consumer
 
 from spendstream.api.log import last_records, partitions_of, reader
+from spendstream.api.state import read_worker_state
 from spendstream.api.stored import stored_seq
 from spendstream.schemas.topics import (
     SEQUENCED,
     USAGE_EVENTS,
     WORKSPACE_CHECKPOINT,
     WORKSPACE_COMMANDS,
+    WORKSPACE_STATE,
 )
 from spendstream.streams.core.state import CHECKPOINT_KEY, Checkpoint, decode_checkpoint
 
@@ -127,6 +129,24 @@ def _wait_for_views(client: Client, deadline: float) -> None:
         if oldest <= time.monotonic() - called:
             return
         time.sleep(POLL_S / 5)
+
+
+def wait_published(bootstrap_servers: str, workspace_id: str, timeout: float = 60.0) -> None:
+    """Wait until `workspace.state` shows what the worker knows: it is written once a second.
+
+    Raises:
+        NotSettled: time is up.
+        LogUnavailable: broker or topic is missing.
+    """
+
+    def behind() -> list[Behind]:
+        worker = read_worker_state(bootstrap_servers)
+        state = worker.workspaces.get(workspace_id)
+        if state is None or not state.unpublished:
+            return []
+        return [Behind(WORKSPACE_STATE, worker.partitions[workspace_id], 0, 1)]
+
+    _wait(behind, time.monotonic() + timeout, timeout, None)
 
 
 def data_ends(consumer: Consumer, topic: str) -> dict[int, int]:

@@ -131,7 +131,10 @@ def last_words(log: Path, lines: int = 8) -> str:
 def write_leftovers(file: Path, processes: Mapping[str, int]) -> None:
     """Remember the processes, so that `end_leftovers` finds them after a kill -9 of ours."""
     known = {name: [pid, _birth(pid)] for name, pid in processes.items()}
-    file.write_text(json.dumps(known), "utf-8")
+    # a reader must never see half of it
+    fresh = file.with_suffix(".new")
+    fresh.write_text(json.dumps(known), "utf-8")
+    fresh.replace(file)
 
 
 def end_leftovers(file: Path) -> list[str]:

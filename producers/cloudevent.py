@@ -1,7 +1,7 @@
 """A usage event as a Kafka message: CloudEvents 1.0, binary mode.
 
-Everything here runs inside the caller's request, so it is written for speed: 4 µs a message on one
-core of 2026, most of it in pydantic's serialiser.
+Everything here runs inside the caller's request, so it is written for speed; most of its time goes
+into pydantic's serialiser.
 
 Source: CloudEvents 1.0 Kafka protocol binding, §3.2.
 """

@@ -4,8 +4,9 @@
     emitter.emit(UsageEvent(provider="openai", request_model="gpt-4o", workspace_id="ws-1", …))
 
 `emit()` encodes the event, puts it into the bounded queue of confluent-kafka's idempotent producer
-and returns: 7 µs. Delivery, retries and their callbacks happen in librdkafka's threads and in one
-daemon thread of ours. What cannot be delivered is counted and logged (`stats`), never raised.
+and returns within microseconds. Delivery, retries and their callbacks happen in librdkafka's
+threads and in one daemon thread of ours. What cannot be delivered is counted and logged (`stats`),
+never raised.
 """
 
 from __future__ import annotations

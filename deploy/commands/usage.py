@@ -31,6 +31,7 @@ def usage(
 ) -> None:
     """Credit, overage and limits of a workspace, as the worker decides by them."""
     from spendstream.api.restore import read_stored_states
+    from spendstream.api.settled import wait_published
     from spendstream.api.state import read_workspace_states
     from spendstream.deploy.clickhouse import reading
 
@@ -40,6 +41,7 @@ def usage(
     if servers and settled:
         with reading(settings) as (_, client):
             wait(servers, client, timeout)
+        wait_published(servers, workspace, timeout)
     with working("reading"):
         if servers:
             states = read_workspace_states(servers, workspace)

@@ -34,9 +34,9 @@ from spendstream.sinks.clickhouse.tables import CONTROL_TOPICS, TABLES
 
 POLL_SECONDS: Final = 0.05
 POLL_RECORDS: Final = 5_000
-INSERT_SPACING_SECONDS: Final = 0.1
-"""With many partitions the linger grows, so that a loader makes about ten inserts a second: one
-costs ClickHouse some 60 ms whatever is in it, for it writes a part of each rollup."""
+INSERT_SPACING_SECONDS: Final = 0.2
+"""With many partitions the linger grows, so that a loader makes about five inserts a second: one
+costs ClickHouse some 130 ms of CPU whatever is in it, for it writes a part of each rollup."""
 GIVE_AWAY_SECONDS: Final = 5.0
 """How long a rebalance waits for what is under way. What is not finished is done again by the
 next owner, under the same token."""

@@ -164,6 +164,15 @@ class Lane:
         )
         if rows != intent.rows:
             return stored
+        self._until("counting inserts", self._store.count_inserts)
+        if intent.trusts_token(self._store.inserts_seen, time.time_ns() // 1_000_000):
+            token = intent.token(table.topic, self.partition)
+            self._until(
+                "inserting again",
+                lambda: self._store.insert_again(
+                    table, self.partition, intent.seq_before, intent.seq, token
+                ),
+            )
         self._complete(table, intent)
         return intent.seq
 

@@ -118,6 +118,28 @@ class Store:
                 settings={**INSERT_SETTINGS, "insert_deduplication_token": token},
             )
 
+    def insert_again(self, table: Table, partition: int, after: int, upto: int, token: str) -> None:
+        """Insert rows that are in the raw table once more, from there, under their old token.
+
+        The token keeps them out of the raw table, so what it fills is the views that lack them, an
+        operator's own among them.
+        """
+        names = ", ".join(f"`{name}`" for name in self._stored_columns(table))
+        with _failures(f"completing the views of {table.name}"):
+            self._client.command(
+                f"INSERT INTO {table.name} ({names}) SELECT {names} FROM {table.name}"
+                " WHERE partition = {partition:UInt32} AND seq > {after:UInt64}"
+                " AND seq <= {upto:UInt64} ORDER BY seq",
+                parameters={"partition": partition, "after": after, "upto": upto},
+                settings={
+                    **BLOCK_SETTINGS,
+                    "insert_deduplication_token": token,
+                    "deduplicate_insert_select": "force_enable",
+                    "max_threads": 1,
+                    "max_block_size": BLOCK_SETTINGS["max_insert_block_size"],
+                },
+            )
+
     def complete(self, table: Table, partition: int, after: int, upto: int) -> list[str]:
         """Fill the views that lack rows of the raw table, after an insert that may have been cut
         off; returns the targets that had to be filled."""
@@ -158,6 +180,14 @@ class Store:
     def query(self, sql: str, parameters: Mapping[str, object]) -> Sequence[Sequence[object]]:
         with _failures("a query"):
             return self._client.query(sql, parameters=dict(parameters)).result_rows
+
+    def _stored_columns(self, table: Table) -> list[str]:
+        rows = self.query(
+            "SELECT name FROM system.columns WHERE database = currentDatabase()"
+            " AND table = {table:String} AND default_kind != 'EPHEMERAL' ORDER BY position",
+            {"table": table.name},
+        )
+        return [str(name) for (name,) in rows]
 
     def _pause_for_migrations(self) -> None:
         if time.monotonic() - self._lock_seen > LOCK_CHECK_SECONDS:

@@ -195,7 +195,7 @@ NASTY = [
 @pytest.mark.parametrize("name", NASTY)
 def test_injection_strings_are_data(clickhouse: ClickHouseServer, name: str) -> None:
     admin = clickhouse.client()
-    database = "reports_injection"
+    database = f"reports_injection_{os.getpid()}"
     admin.command(f"DROP DATABASE IF EXISTS {database}")
     client = clickhouse.client()
     try:
