@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-MAX_TRANSACTIONS_A_SECOND: Final = 50
+MAX_TRANSACTIONS_A_SECOND: Final = 20
 """Of a worker: a commit costs about the same whatever is in it."""
 MIN_LINGER_S: Final = 0.02
 _THREADS: Final = 16

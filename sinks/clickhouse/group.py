@@ -34,8 +34,8 @@ from spendstream.sinks.clickhouse.tables import CONTROL_TOPICS, TABLES
 
 POLL_SECONDS: Final = 0.05
 POLL_RECORDS: Final = 5_000
-INSERT_SPACING_SECONDS: Final = 0.2
-"""With many partitions the linger grows, so that a loader makes about five inserts a second: one
+INSERT_SPACING_SECONDS: Final = 0.25
+"""With many partitions the linger grows, so that a loader makes about four inserts a second: one
 costs ClickHouse some 130 ms of CPU whatever is in it, for it writes a part of each rollup."""
 GIVE_AWAY_SECONDS: Final = 5.0
 """How long a rebalance waits for what is under way. What is not finished is done again by the
@@ -85,8 +85,10 @@ class Group:
                 # by partition numbers: those of equally sized topics stay on one member
                 "session.timeout.ms": round(config.session_timeout_s * 1_000),
                 "max.poll.interval.ms": 300_000,
-                "fetch.wait.max.ms": 50,
-                "fetch.min.bytes": 1,
+                # rows gather for longer than this anyway; a fetch for each commit would keep the
+                # broker busy
+                "fetch.wait.max.ms": 100,
+                "fetch.min.bytes": 1_048_576,
                 "queued.max.messages.kbytes": 65_536,
                 "topic.metadata.refresh.interval.ms": 5_000,
                 **config.client_settings(),

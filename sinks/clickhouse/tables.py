@@ -66,6 +66,9 @@ BLOCK_SETTINGS: Final[dict[str, str | int]] = {
     "min_insert_block_size_rows": MAX_BLOCK_ROWS,
     "min_insert_block_size_bytes": 0,
     "max_partitions_per_insert_block": 0,
+    # an insert is small: more threads cost more than they do
+    "max_threads": 1,
+    "max_insert_threads": 1,
 }
 INSERT_SETTINGS: Final[dict[str, str | int]] = {
     **BLOCK_SETTINGS,

@@ -39,8 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     report.line(f"{_machine()}. Made by `make bench`; ratios are of medians.")
     _worker(report, options.rounds, options.events)
     _emit(report)
-    _sink(report, options.rounds, 50_000 if options.quick else 200_000)
-    _latency(report, 6 if options.quick else 20)
+    _sink(report, options.rounds, 50_000 if options.quick else 400_000)
+    _latency(report, 24 if options.quick else 45)
     output = options.output or (None if options.quick else RESULTS)
     if output is not None:
         output.write_text(report.text)
@@ -115,7 +115,6 @@ def _emit(report: _Report) -> None:
 def _sink(report: _Report, rounds: int, rows: int) -> None:
     report.heading("Sink: rows a second into ClickHouse")
     with own_kafka() as kafka, own_clickhouse() as clickhouse:
-        _create_topics(kafka.bootstrap_servers)
         report.line(
             f"{rows:,} rows a round through the loader (Kafka, intents, tokens, roll-ups) beside"
             f" bare inserts of the same rows into the same tables ({clickhouse.describe()})."
@@ -146,7 +145,10 @@ def _latency(report: _Report, seconds: float) -> None:
     report.heading("Event → ClickHouse at 2,000 events a second")
     with own_kafka() as kafka, own_clickhouse() as clickhouse:
         result = latency.measure(kafka.bootstrap_servers, clickhouse, seconds=seconds)
-    report.line("Seconds from the intended send time to a query that finds the row.")
+    report.line(
+        "Seconds from the intended send time to a query that finds the row, after"
+        f" {latency.WARM_UP_S:.0f} s in which the broker's JVM warms up."
+    )
     report.line()
     report.table(
         ("events", "p50", "p90", "p99", "max", "the generator's own lag, max"),
