@@ -92,7 +92,7 @@ def _run(bootstrap_servers: str, client: Client, rate: int, seconds: float) -> L
                 "SELECT partition, max(seq) FROM positions WHERE topic = 'usage.priced'"
                 " GROUP BY partition"
             ).result_rows
-            seen.append((time.time(), dict(rows)))
+            seen.append((time.time(), {int(p): int(seq) for p, seq in rows}))
             if sum(seen[-1][1].values()) >= total:
                 return
             time.sleep(_POLL_S)
