@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from clickhouse_connect.driver.client import Client
 from confluent_kafka import Consumer
@@ -51,11 +51,14 @@ class Behind(NamedTuple):
 Progress: TypeAlias = Callable[[list[Behind]], None]
 
 
+_WORKERS: Final = (USAGE_EVENTS, WORKSPACE_COMMANDS, WORKSPACE_STATE)
+
+
 class NotSettled(TimeoutError):
     """Time is up; the message says in plain words who is behind, `behind` says it in figures."""
 
     def __init__(self, behind: list[Behind], timeout: float) -> None:
-        who = "the worker" if behind[0].what in (USAGE_EVENTS, WORKSPACE_COMMANDS) else "the sink"
+        who = "the worker" if behind[0].what in _WORKERS else "the sink"
         places = ", ".join(
             f"{item.what} partition {item.partition} is at {item.at} of {item.end}"
             for item in behind[:6]
@@ -112,23 +115,25 @@ def wait_settled(
         ]
 
     _wait(behind_sinks, deadline, timeout, progress)
-    _wait_for_views(client, deadline)
+    _wait_for_views(client, deadline, timeout)
 
 
-def _wait_for_views(client: Client, deadline: float) -> None:
+def _wait_for_views(client: Client, deadline: float, timeout: float) -> None:
     """The position is itself one of the views of an insert: let its siblings get there too.
 
     Inserts that begin after this call are not waited for.
     """
     called = time.monotonic()
-    while time.monotonic() < deadline:
+    while True:
         oldest = client.query(
             "SELECT max(elapsed) FROM system.processes"
             " WHERE query_kind = 'Insert' AND current_database = currentDatabase()"
         ).result_rows[0][0]
         if oldest <= time.monotonic() - called:
             return
-        time.sleep(POLL_S / 5)
+        if time.monotonic() > deadline:
+            raise NotSettled([Behind("an insert into the roll-ups", 0, 0, 1)], timeout)
+        time.sleep(POLL_S / 5)  # an insert takes a few tenths of a second
 
 
 def wait_published(bootstrap_servers: str, workspace_id: str, timeout: float = 60.0) -> None:

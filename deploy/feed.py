@@ -70,6 +70,8 @@ def feed(
                 _sleep_until(began + (call.time_ms - calls[0].time_ms) / 1000 / speed)
             if number % _CHECK_EVERY == 0:
                 on_progress(number)
+                # emit() drops what the queue cannot hold. This ends, broker or not: what is queued
+                # expires.
                 while emitter.stats.queued > MAX_QUEUED:
                     time.sleep(0.01)
             if emitter.emit(call.event, id=call.id, time_ms=call.time_ms):

@@ -41,6 +41,7 @@ _FORGOTTEN: Final = frozenset(
         KafkaError.UNKNOWN_PRODUCER_ID,
     }
 )
+_MAX_FORGOTTEN: Final = 20  # a broker that forgets as often will go on doing so
 _STUCK_EPOCHS: Final = 10
 _PURGED: Final = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
 
@@ -171,7 +172,13 @@ class UsageEmitter:
         self._standing: tuple[str, int] = ("", 0)
         self._epochs = 0
 
-    def _queue(self, value: bytes, key: bytes, event_id: bytes, time_ms: int) -> bool:
+    def _queue(
+        self, value: bytes, key: bytes, event_id: bytes, time_ms: int, forgotten: int = 0
+    ) -> bool:
+        """Hand a message to the producer; `forgotten` is how many brokers have lost it."""
+        if forgotten > _MAX_FORGOTTEN:
+            self._counters.dropped(Drop.FAILED, "forgotten", f"by {forgotten} brokers in turn")
+            return False
         try:
             producer = self._producer or self._restart()
             if producer is None:
@@ -184,13 +191,13 @@ class UsageEmitter:
                     key,
                     headers=cloudevent.headers(event_id, self._source, time_ms),
                     # a delivery report comes without the headers
-                    on_delivery=partial(self._on_delivery, event_id, time_ms),
+                    on_delivery=partial(self._on_delivery, event_id, time_ms, forgotten),
                 )
             except KafkaException as error:
                 if error.args[0].code() != KafkaError._FATAL:
                     raise
                 self._retire(producer)
-                return self._queue(value, key, event_id, time_ms)
+                return self._queue(value, key, event_id, time_ms, forgotten + 1)
         except BufferError:
             self._counters.dropped(Drop.QUEUE_FULL)
             return False
@@ -259,14 +266,19 @@ class UsageEmitter:
         producer.purge()
 
     def _on_delivery(
-        self, event_id: bytes, time_ms: int, error: KafkaError | None, message: Message
+        self,
+        event_id: bytes,
+        time_ms: int,
+        forgotten: int,
+        error: KafkaError | None,
+        message: Message,
     ) -> None:
         if error is None:
             self._counters.delivered()
             return
         code = error.code()
         if code in _FORGOTTEN or (code in _PURGED and not self._closed):
-            self._send_again(message, event_id, time_ms)
+            self._send_again(message, event_id, time_ms, forgotten + 1)
         elif code == KafkaError._MSG_TIMED_OUT:
             self._counters.dropped(Drop.EXPIRED)
         elif code in _PURGED:
@@ -274,11 +286,11 @@ class UsageEmitter:
         else:
             self._counters.dropped(Drop.FAILED, error.name(), error.str())
 
-    def _send_again(self, message: Message, event_id: bytes, time_ms: int) -> None:
+    def _send_again(self, message: Message, event_id: bytes, time_ms: int, forgotten: int) -> None:
         """Harmless where it had arrived: the worker drops a second event with the same id."""
         value, key = message.value(), message.key()
         if isinstance(value, bytes) and isinstance(key, bytes):  # as emit() made them
-            self._queue(value, key, event_id, time_ms)
+            self._queue(value, key, event_id, time_ms, forgotten)
 
     def _on_stats(self, text: str) -> None:
         statistics = json.loads(text)

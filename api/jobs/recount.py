@@ -50,7 +50,8 @@ ALIASES: Final = {
     "moonshot_ai": "moonshotai",
     "x_ai": "x-ai",
 }
-"""Providers as OpenTelemetry names them, where genai-prices knows them by another id."""
+"""Providers as OpenTelemetry names them, where genai-prices knows them by another id. A copy of the
+price book's on purpose: the recount shares no code with what it checks."""
 
 LEAVES: Final = {
     "input_tokens": "input_mtok",

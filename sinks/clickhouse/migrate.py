@@ -126,14 +126,17 @@ def _lock(client: Client, wait_seconds: float) -> Iterator[None]:
         except DatabaseError as error:
             if error.code != _TABLE_ALREADY_EXISTS:
                 raise
-        client.command(f"DROP TABLE IF EXISTS {LOCK}") if _stale(client) else time.sleep(0.2)
+        if _stale(client):
+            client.command(f"DROP TABLE IF EXISTS {LOCK}")
+        else:
+            time.sleep(0.2)  # ClickHouse tells nobody when a table goes
         if time.monotonic() > deadline:
             raise MigrationError(
                 f"another migrator has held {LOCK} for {wait_seconds:.0f} s;"
                 f" if none is running, DROP TABLE {LOCK}"
             )
     try:
-        _wait_for_inserts(client)
+        _wait_for_inserts(client, wait_seconds)
         yield
     finally:
         client.command(f"DROP TABLE IF EXISTS {LOCK}")
@@ -167,15 +170,23 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def _wait_for_inserts(client: Client) -> None:
-    """Loaders begin no insert once they have seen the lock; those under way are waited for."""
+def _wait_for_inserts(client: Client, wait_seconds: float) -> None:
+    """Loaders begin no insert once they have seen the lock; those under way are waited for.
+
+    Raises MigrationError where one does not end.
+    """
     if not client.command("EXISTS TABLE usage_raw"):
         return  # a new database: nobody can be loading
-    time.sleep(2 * LOCK_CHECK_SECONDS)
+    time.sleep(2 * LOCK_CHECK_SECONDS)  # by then every loader has looked for the lock
+    deadline = time.monotonic() + wait_seconds
     while client.command(
         "SELECT count() FROM system.processes"
         " WHERE query_kind = 'Insert' AND current_database = currentDatabase()"
     ):
+        if time.monotonic() > deadline:
+            raise MigrationError(
+                f"an insert has not ended in {wait_seconds:.0f} s: see SHOW PROCESSLIST"
+            )
         time.sleep(0.1)
 
 
