@@ -2,6 +2,8 @@
 
 kafka               the run's broker; a test uses topic names of its own
 kafka_server        makes brokers of the test's own, to kill and start again
+broker              a broker of the test module's own: its topics have their real names
+apache_broker       the same, where it has Apache Kafka's transactions
 clickhouse          the run's ClickHouse; a test uses a database of its own
 clickhouse_database the name of a fresh database in it
 clickhouse_server   makes servers of the test's own
@@ -12,6 +14,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import pytest
@@ -52,6 +55,19 @@ def kafka_server() -> Iterator[MakeKafka]:
     yield from _makes("kafka", own_kafka)
 
 
+@pytest.fixture(scope="module")
+def broker() -> Iterator[KafkaServer]:
+    with contextmanager(_makes)("kafka", own_kafka) as make:
+        yield make()
+
+
+@pytest.fixture(scope="module")
+def apache_broker(broker: KafkaServer) -> KafkaServer:
+    if broker.kind == "tansu":
+        pytest.skip("the embedded broker has not all of Apache Kafka's transactions")
+    return broker
+
+
 @pytest.fixture(scope="session")
 def clickhouse() -> ClickHouseServer:
     return _or_skip("clickhouse", shared.shared_clickhouse)
@@ -82,9 +98,11 @@ def _makes(what: str, own: Callable[[], S]) -> Iterator[Callable[[], S]]:
         shared.note_used(what, server)
         return server
 
-    yield make
-    for server in made:
-        server.dispose()
+    try:
+        yield make
+    finally:
+        for server in made:
+            server.dispose()
 
 
 def _or_skip(what: str, get: Callable[[], S]) -> S:

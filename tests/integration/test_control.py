@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 
 import pytest
 from confluent_kafka import Producer
@@ -22,20 +21,15 @@ from spendstream.api.log import LogUnavailable, read_to_end
 from spendstream.api.plans_file import parse_plans
 from spendstream.deploy.topics_admin import create
 from spendstream.schemas import DEFAULT_PLAN, Plan
-from tests.servers.kafka import KafkaServer, own_kafka
-from tests.servers.shared import note_used
+from tests.servers.kafka import KafkaServer
 
 pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("control")]
 
 
 @pytest.fixture(scope="module")
-def broker() -> Iterator[KafkaServer]:
-    server = own_kafka()
-    server.start()
-    note_used("kafka", server)
-    create(server.bootstrap_servers, partitions=2)
-    yield server
-    server.dispose()
+def broker(broker: KafkaServer) -> KafkaServer:
+    create(broker.bootstrap_servers, partitions=2)
+    return broker
 
 
 @pytest.fixture

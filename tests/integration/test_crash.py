@@ -9,19 +9,17 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.integration.clickhouse_proxy import Forward, Proxy, proxy
-from tests.servers import shared
-from tests.servers.base import ServerUnavailableError
 from tests.servers.clickhouse import ClickHouseServer
-from tests.servers.kafka import KafkaServer, own_kafka
+from tests.servers.kafka import KafkaServer
 from tests.support.exact import check_exact
 from tests.support.oracle import Oracle
-from tests.support.records import Call
+from tests.support.records import calls_of_now
 from tests.support.rig import Rig
 from tests.support.tables import check_tables
 from tests.support.transactions import OpenTransactions
@@ -39,42 +37,14 @@ WORKSPACES = 90
 ROUNDS = 3
 
 
-@pytest.fixture(scope="module")
-def broker() -> Iterator[KafkaServer]:
-    try:
-        server = own_kafka()
-        server.start()
-    except ServerUnavailableError as error:
-        pytest.skip(f"no kafka: {error}")
-    shared.note_used("kafka", server)
-    if server.kind == "tansu":
-        server.dispose()
-        pytest.skip("the embedded broker has a crash test of its own")
-    yield server
-    server.dispose()
-
-
-def calls() -> list[Call]:
-    now = time.time_ns() // 1_000_000
-    return [
-        Call(
-            f"e{i}",
-            now - i % 30_000,
-            f"ws-{i % WORKSPACES}",
-            model=("gpt-4o", "gpt-4o-mini", "unheard-of")[i % 7 % 3],
-            input_tokens=1_000 + i % 5_000,
-            output_tokens=i % 900,
-            cache_read=i % 700,
-        )
-        for i in range(EVENTS)
-    ]
-
-
 def test_killed_three_times_each_and_exact(
-    broker: KafkaServer, clickhouse: ClickHouseServer, clickhouse_database: str, tmp_path: Path
+    apache_broker: KafkaServer,
+    clickhouse: ClickHouseServer,
+    clickhouse_database: str,
+    tmp_path: Path,
 ) -> None:
-    rig = Rig(broker.bootstrap_servers, tmp_path)
-    sent = calls()
+    rig = Rig(apache_broker.bootstrap_servers, tmp_path)
+    sent = calls_of_now(0, EVENTS, WORKSPACES)
     part = EVENTS // (ROUNDS + 1)
     with proxy(clickhouse.url) as between:
         try:

@@ -24,7 +24,7 @@ from clickhouse_connect.driver.client import Client
 from spendstream.schemas.topics import EMBEDDED_PARTITIONS
 from tests.support.exact import counted
 from tests.support.oracle import Oracle
-from tests.support.records import Call
+from tests.support.records import calls_of_now
 from tests.support.rig import Rig
 from tests.support.tables import check_tables
 from tests.support.transactions import OpenTransactions
@@ -108,22 +108,8 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
     stack.command("down")
 
 
-def calls() -> list[Call]:
-    now = time.time_ns() // 1_000_000
-    return [
-        Call(
-            f"e{i}",
-            now - i % 30_000,
-            f"ws-{i % WORKSPACES}",
-            input_tokens=1_000 + i % 5_000,
-            output_tokens=i % 900,
-        )
-        for i in range(EVENTS)
-    ]
-
-
 def test_killed_three_times_each_and_exact(stack: Stack) -> None:
-    sent = calls()
+    sent = calls_of_now(0, EVENTS, WORKSPACES)
     part = EVENTS // (ROUNDS + 1)
     transactions = OpenTransactions(stack.rig.bootstrap, "usage.priced", EMBEDDED_PARTITIONS)
     for number in range(ROUNDS):

@@ -21,11 +21,11 @@ from confluent_kafka import Consumer, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from spendstream.deploy.embedded.broker import Broker, free_port
+from spendstream.deploy.embedded.broker import free_port
 from spendstream.producers import Drop, UsageEmitter
 from spendstream.schemas import Usage, UsageEvent
 from spendstream.schemas.partition import partition_of
-from tests.servers.kafka import KafkaServer
+from tests.servers.kafka import KafkaServer, TansuKafka
 
 pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka")]
 
@@ -224,7 +224,7 @@ def test_a_broker_that_comes_back_gets_every_event_once(
 
 def test_a_broker_that_forgot_everything_gets_what_was_queued() -> None:
     """The embedded broker after a crash: Kafka's client calls that fatal and would drop it all."""
-    with Broker() as broker:
+    with TansuKafka() as broker:
         server = broker.bootstrap_servers
         emitter = UsageEmitter(server, topic="t")
         _create(server, "t")

@@ -11,59 +11,25 @@ import pytest
 
 from spendstream.deploy import topics_admin
 from spendstream.schemas.partition import partition_of
-from tests.servers import shared
-from tests.servers.base import ServerUnavailableError
-from tests.servers.kafka import KafkaServer, own_kafka
+from tests.servers.kafka import KafkaServer
 from tests.support.exact import check_exact, check_rows, plan_versions
 from tests.support.oracle import USD, LimitFact, PlanFact
-from tests.support.records import Call
+from tests.support.records import Call, calls_of_now
 from tests.support.rig import PARTITIONS, Rig
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("engine")]
 
 
-@pytest.fixture(scope="module")
-def broker() -> Iterator[KafkaServer]:
-    try:
-        server = own_kafka()
-        server.start()
-    except ServerUnavailableError as error:
-        pytest.skip(f"no kafka: {error}")
-    shared.note_used("kafka", server)
-    if server.kind == "tansu":
-        server.dispose()
-        pytest.skip("these tests need Apache Kafka's transactions")
-    yield server
-    server.dispose()
-
-
 @pytest.fixture
-def rig(broker: KafkaServer, tmp_path: Path) -> Iterator[Rig]:
-    rig = Rig(broker.bootstrap_servers, tmp_path)
+def rig(apache_broker: KafkaServer, tmp_path: Path) -> Iterator[Rig]:
+    rig = Rig(apache_broker.bootstrap_servers, tmp_path)
     yield rig
     rig.close()
 
 
-def calls(start: int, count: int, workspaces: int = 20) -> list[Call]:
-    """Calls of now; every hundredth is dear enough to cross thresholds in time."""
-    now = time.time_ns() // 1_000_000
-    return [
-        Call(
-            f"e{i}",
-            now - (start + count - i) % 60_000,
-            f"ws-{i % workspaces}",
-            model=("gpt-4o", "gpt-4o-mini", "unheard-of")[i % 3],
-            input_tokens=400_000 if i % 100 == 0 else 1_000 + i,
-            output_tokens=i % 90,
-            cache_read=i % 50,
-        )
-        for i in range(start, start + count)
-    ]
-
-
 def test_what_is_sent_is_counted_and_a_restart_repeats_nothing(rig: Rig) -> None:
-    sent = calls(0, 3_000)
+    sent = calls_of_now(0, 3_000)
     rig.send(sent)
     worker = rig.worker().wait_ready()
     rig.wait_settled()
@@ -71,7 +37,7 @@ def test_what_is_sent_is_counted_and_a_restart_repeats_nothing(rig: Rig) -> None
     assert {row["kind"] for row in rows["usage.alerts"]} == {"credit_threshold"}
     assert worker.stop() == 0
 
-    again = calls(3_000, 500)
+    again = calls_of_now(3_000, 500)
     rig.worker().wait_ready()
     rig.send(sent[:1_000] + again)
     outcomes = rig.wait_settled()
@@ -83,7 +49,7 @@ def test_what_is_sent_is_counted_and_a_restart_repeats_nothing(rig: Rig) -> None
 
 def test_events_in_the_wrong_partition_are_counted_at_home(rig: Rig) -> None:
     rig.worker().wait_ready()
-    sent = calls(0, 900)
+    sent = calls_of_now(0, 900)
     for i in range(3):
         # everything to one partition, by the right key, by none, and by somebody else's
         keys = [(call.workspace_id.encode(), None, b"ws-0")[i] for call in sent]
@@ -99,7 +65,7 @@ def test_events_in_the_wrong_partition_are_counted_at_home(rig: Rig) -> None:
 
 
 def test_workers_come_and_go(rig: Rig) -> None:
-    sent = calls(0, 12_000, workspaces=60)
+    sent = calls_of_now(0, 12_000, workspaces=60)
     steady = threading.Thread(target=trickle, args=(rig, sent))
     first, second = rig.worker(), rig.worker()
     for worker in (first, second):
@@ -122,7 +88,7 @@ def trickle(rig: Rig, sent: list[Call], size: int = 200, pause_s: float = 0.25) 
 
 
 def test_a_zombie_is_fenced_and_doubles_nothing(rig: Rig) -> None:
-    sent = calls(0, 9_000, workspaces=60)
+    sent = calls_of_now(0, 9_000, workspaces=60)
     zombie = rig.worker().wait_ready()
     steady = threading.Thread(target=trickle, args=(rig, sent[:6_000], 200, 0.4))
     steady.start()
@@ -137,7 +103,7 @@ def test_a_zombie_is_fenced_and_doubles_nothing(rig: Rig) -> None:
     check_exact(rig, sent)
     # it comes back as an ordinary member
     until(lambda: zombie.log.count("partition_runs") > PARTITIONS, 40, lambda: zombie.log[-3000:])
-    last = calls(9_000, 600, workspaces=60)
+    last = calls_of_now(9_000, 600, workspaces=60)
     rig.send(last)
     rig.wait_settled()
     check_exact(rig, sent + last)
@@ -145,13 +111,13 @@ def test_a_zombie_is_fenced_and_doubles_nothing(rig: Rig) -> None:
 
 def test_a_plan_takes_effect_while_the_worker_runs(rig: Rig) -> None:
     rig.worker().wait_ready()
-    first = calls(0, 40, workspaces=2)
+    first = calls_of_now(0, 40, workspaces=2)
     rig.send(first)
     rig.wait_settled()
     limits = (LimitFact("cap", "requests", "month", 10, "block"),)
     plan_versions(rig, [PlanFact(1, "ws-1", 0, USD, limits, overage=True)])
     until(lambda: decision(rig, "ws-1") == "block", 20, lambda: str(rig.rows("workspace.state")))
-    second = calls(40, 40, workspaces=2)
+    second = calls_of_now(40, 40, workspaces=2)
     rig.send(second)
     rig.wait_settled()
     rows = check_rows(rig)
@@ -199,12 +165,12 @@ def test_a_hanging_transaction_of_a_stranger_delays_but_loses_nothing(
 
 def test_a_topic_made_anew_stops_its_partitions(rig: Rig) -> None:
     worker = rig.worker().wait_ready()
-    rig.send(calls(0, 50))
+    rig.send(calls_of_now(0, 50))
     rig.wait_settled()
     worker.stop()
     rig.remove_topics("usage.events")
     topics_admin.create(rig.bootstrap, PARTITIONS, 1)
-    rig.send(calls(50, 100))
+    rig.send(calls_of_now(50, 100))
     again = rig.worker()
     until(lambda: again.log.count("EpochChanged") >= PARTITIONS, 40, lambda: again.log[-3000:])
     assert "deleted and created again" in again.log

@@ -20,34 +20,20 @@ from spendstream.schemas.topics import (
 )
 from tests.integration.clickhouse_proxy import Answer, Forward, proxy
 from tests.integration.loader_rig import Rig, alert, dead, overage, priced, rig
-from tests.servers import shared
-from tests.servers.base import ServerUnavailableError
 from tests.servers.clickhouse import ClickHouseServer
-from tests.servers.kafka import KafkaServer, own_kafka
+from tests.servers.kafka import KafkaServer
 
 pytestmark = [pytest.mark.kafka, pytest.mark.clickhouse, pytest.mark.xdist_group("loader")]
 
 
-@pytest.fixture(scope="module")
-def own_broker() -> Iterator[KafkaServer]:
-    try:
-        server = own_kafka()
-        server.start()
-    except ServerUnavailableError as error:
-        pytest.skip(f"no kafka: {error}")
-    shared.note_used("kafka", server)
-    yield server
-    server.dispose()
-
-
 @pytest.fixture
 def loading(
-    own_broker: KafkaServer,
+    broker: KafkaServer,
     clickhouse: ClickHouseServer,
     clickhouse_database: str,
     tmp_path: Path,
 ) -> Iterator[Rig]:
-    with rig(own_broker, clickhouse, clickhouse_database, tmp_path) as made:
+    with rig(broker, clickhouse, clickhouse_database, tmp_path) as made:
         yield made
 
 

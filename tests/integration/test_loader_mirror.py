@@ -33,7 +33,7 @@ def loading(
     shared.note_used("kafka", broker)
     with rig(broker, clickhouse, clickhouse_database, tmp_path) as made:
         yield made
-    broker.kill()
+    broker.dispose()
 
 
 def batch(producer: Producer, first: int, last: int, number: int, told: int | None = None) -> None:

@@ -6,16 +6,13 @@ import random
 import time
 from base64 import b64decode
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.servers import shared
-from tests.servers.base import ServerUnavailableError
 from tests.servers.clickhouse import ClickHouseServer
-from tests.servers.kafka import KafkaServer, own_kafka
+from tests.servers.kafka import KafkaServer
 from tests.support.exact import check_exact
 from tests.support.malformed import HOSTILE, Malformed, kinds, structured
 from tests.support.records import Call, Headers
@@ -26,18 +23,6 @@ pytestmark = [pytest.mark.kafka, pytest.mark.clickhouse, pytest.mark.xdist_group
 
 GOOD, BAD = 20_000, 1_000
 Sent = tuple[bytes | None, bytes | None, Headers]
-
-
-@pytest.fixture(scope="module")
-def broker() -> Iterator[KafkaServer]:
-    try:
-        server = own_kafka()
-        server.start()
-    except ServerUnavailableError as error:
-        pytest.skip(f"no kafka: {error}")
-    shared.note_used("kafka", server)
-    yield server
-    server.dispose()
 
 
 def good_calls(now: int) -> list[Call]:

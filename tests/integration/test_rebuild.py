@@ -22,7 +22,6 @@ from spendstream.api.state import (
     read_worker_state,
     read_workspace_states,
 )
-from spendstream.deploy.embedded.broker import Broker
 from spendstream.deploy.topics_admin import create
 from spendstream.schemas import Plan
 from spendstream.schemas.topics import (
@@ -45,7 +44,7 @@ from tests.integration.stored import (
     some_events,
 )
 from tests.servers.clickhouse import ClickHouseServer
-from tests.servers.kafka import own_kafka
+from tests.servers.kafka import KafkaServer, TansuKafka
 
 pytestmark = [
     pytest.mark.kafka,
@@ -78,11 +77,11 @@ def figures(clickhouse: ClickHouseServer) -> Iterator[Figures]:
 @pytest.fixture
 def fresh() -> Iterator[str]:
     """The embedded broker: empty, and fresh within a moment."""
-    broker = Broker()
+    broker = TansuKafka()
     broker.start()
     create(broker.bootstrap_servers, PARTITIONS)
     yield broker.bootstrap_servers
-    broker.kill()
+    broker.dispose()
 
 
 def recovered(bootstrap: str) -> list[PartitionState]:
@@ -263,14 +262,14 @@ def test_another_number_of_partitions_is_refused(
     figures: Figures, clickhouse: ClickHouseServer
 ) -> None:
     figures.load(EVENTS)
-    broker = Broker()
+    broker = TansuKafka()
     broker.start()
     try:
         create(broker.bootstrap_servers, PARTITIONS + 1)
         with pytest.raises(RebuildFailed, match="another number of partitions"):
             rebuild(broker.bootstrap_servers, clickhouse.url, DATABASE)
     finally:
-        broker.kill()
+        broker.dispose()
 
 
 def test_nothing_stored_is_nothing_to_do(
@@ -281,19 +280,16 @@ def test_nothing_stored_is_nothing_to_do(
     assert read_worker_state(fresh).checkpoints == {}
 
 
-def test_apache_kafka_can_be_filled_too(figures: Figures, clickhouse: ClickHouseServer) -> None:
+def test_apache_kafka_can_be_filled_too(
+    figures: Figures, clickhouse: ClickHouseServer, broker: KafkaServer
+) -> None:
     """Markers of transactions take offsets there."""
     figures.load(EVENTS[:300])
     figures.load(EVENTS[300:], mirrored=False)
-    server = own_kafka()
-    server.start()
-    try:
-        create(server.bootstrap_servers, PARTITIONS)
-        rebuild(server.bootstrap_servers, clickhouse.url, DATABASE)
-        for state in recovered(server.bootstrap_servers):
-            same(state, figures.states[state.checkpoint.partition])
-        assert verify(figures.client, server.bootstrap_servers)["differences"] == []
-        with pytest.raises(RebuildFailed, match="not fresh"):
-            rebuild(server.bootstrap_servers, clickhouse.url, DATABASE)
-    finally:
-        server.dispose()
+    create(broker.bootstrap_servers, PARTITIONS)
+    rebuild(broker.bootstrap_servers, clickhouse.url, DATABASE)
+    for state in recovered(broker.bootstrap_servers):
+        same(state, figures.states[state.checkpoint.partition])
+    assert verify(figures.client, broker.bootstrap_servers)["differences"] == []
+    with pytest.raises(RebuildFailed, match="not fresh"):
+        rebuild(broker.bootstrap_servers, clickhouse.url, DATABASE)

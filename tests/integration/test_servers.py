@@ -10,9 +10,9 @@ from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from spendstream.deploy.embedded.broker import Broker, BrokerError
+from spendstream.deploy.embedded.broker import BrokerError, refuse_taken
 from tests.servers.clickhouse import ClickHouseServer
-from tests.servers.kafka import KafkaServer
+from tests.servers.kafka import KafkaServer, TansuKafka
 
 
 def create_topic(bootstrap_servers: str, topic: str) -> None:
@@ -76,10 +76,9 @@ def test_shared_clickhouse_answers(clickhouse: ClickHouseServer, clickhouse_data
 
 
 def test_embedded_broker_starts_and_says_what_is_wrong() -> None:
-    with Broker() as broker:
+    with TansuKafka() as broker:
         create_topic(broker.bootstrap_servers, "t")
         produce(broker.bootstrap_servers, "t", b"1")
         assert consume(broker.bootstrap_servers, "t", 1) == [b"1"]
         with pytest.raises(BrokerError, match=f"port {broker.port} cannot be used"):
-            Broker(broker.port).start()
-    assert not broker.running
+            refuse_taken(broker.port)

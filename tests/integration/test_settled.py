@@ -27,8 +27,7 @@ from spendstream.schemas.topics import USAGE_EVENTS, USAGE_OVERAGE, WORKSPACE_CO
 from spendstream.sinks.clickhouse.migrate import migrate
 from tests.integration.stored import PARTITIONS, record_of, some_events
 from tests.servers.clickhouse import ClickHouseServer
-from tests.servers.kafka import KafkaServer, own_kafka
-from tests.servers.shared import note_used
+from tests.servers.kafka import KafkaServer
 
 pytestmark = [
     pytest.mark.kafka,
@@ -53,13 +52,9 @@ run(LoaderConfig(sys.argv[1], sys.argv[3], sys.argv[4], ready_file=Path(sys.argv
 
 
 @pytest.fixture(scope="module")
-def broker() -> Iterator[KafkaServer]:
-    server = own_kafka()
-    server.start()
-    note_used("kafka", server)
-    create(server.bootstrap_servers, PARTITIONS)
-    yield server
-    server.dispose()
+def broker(broker: KafkaServer) -> KafkaServer:
+    create(broker.bootstrap_servers, PARTITIONS)
+    return broker
 
 
 @pytest.fixture(scope="module")

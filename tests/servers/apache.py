@@ -6,18 +6,15 @@ import fcntl
 import os
 import re
 import shutil
-import signal
 import subprocess
 import tempfile
 import uuid
 from base64 import urlsafe_b64encode
 from pathlib import Path
-from typing import Any, Self
 
-from spendstream.deploy.embedded.broker import answers, free_port
-from tests.servers.base import DataDirectory, ServerUnavailableError
-from tests.servers.kafka import KafkaServer
-from tests.servers.processes import ServerProcess
+from spendstream.deploy.embedded.broker import free_port
+from tests.servers.base import ServerUnavailableError
+from tests.servers.kafka import LocalKafka
 
 _POM = Path(__file__).with_name("pom.xml")
 VERSION = re.findall(r"<kafka\.version>(.+)</kafka\.version>", _POM.read_text())[0]
@@ -49,50 +46,26 @@ broker.heartbeat.interval.ms=500
 """
 
 
-class ApacheKafka(KafkaServer):
+class ApacheKafka(LocalKafka):
     """Apache Kafka on free ports of 127.0.0.1, its log under a directory of its own."""
 
     kind = "apache"
+    name = "Apache Kafka"
 
     def __init__(self, data_dir: Path | None = None) -> None:
         """Raises ServerUnavailableError where Java or Maven is missing."""
         self._jars = jars()
-        self._directory = DataDirectory(data_dir, "spendstream-kafka-")
-        self.port = free_port()
-        self._process = ServerProcess("Apache Kafka", self._directory.path / "server.log")
+        super().__init__(data_dir)
         self._properties = self._directory.path / "server.properties"
         self._formatted = False
 
-    @property
-    def bootstrap_servers(self) -> str:
-        return f"127.0.0.1:{self.port}"
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    def start(self) -> Self:
+    def command(self) -> list[str]:
         if not self._formatted:
             self._format()
-        command = self._java("kafka.Kafka", str(self._properties), heap="1g")
-        self._process.start(command, lambda: answers(self.bootstrap_servers), timeout=60)
-        return self
-
-    def stop(self) -> None:
-        self._process.end(signal.SIGTERM)
-
-    def kill(self) -> None:
-        self._process.end(signal.SIGKILL)
-
-    def dispose(self) -> None:
-        self.kill()
-        self._directory.remove()
+        return self._java("kafka.Kafka", str(self._properties), heap="1g")
 
     def describe(self) -> str:
         return f"Apache Kafka {VERSION} under a JVM"
-
-    def handle(self) -> dict[str, Any]:
-        return {"pid": self.pid}
 
     def _format(self) -> None:
         self._properties.write_text(

@@ -62,6 +62,21 @@ class Server(ABC):
         self.dispose()
 
 
+class GivenServer(Server):
+    """Somebody's server: it is used, never started, stopped or killed."""
+
+    kind = "given"
+
+    def stop(self) -> None:
+        raise ServerUnavailableError("a given server is not ours to stop")
+
+    def kill(self) -> None:
+        raise ServerUnavailableError("a given server is not ours to kill")
+
+    def dispose(self) -> None:
+        """Nothing: it is not ours."""
+
+
 class DataDirectory:
     """A directory of the server's own: made where none is given, removed if it was made."""
 
@@ -73,7 +88,3 @@ class DataDirectory:
     def remove(self) -> None:
         if self._made:
             shutil.rmtree(self.path, ignore_errors=True)
-
-
-def last_words(log: Path, lines: int = 15) -> str:
-    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) or "(nothing)"

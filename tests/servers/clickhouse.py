@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import urllib.error
 import urllib.request
@@ -15,8 +14,7 @@ from urllib.parse import urlsplit
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 
-from spendstream.deploy.embedded.broker import free_port
-from tests.servers.base import DataDirectory, Server, ServerUnavailableError
+from tests.servers.base import GivenServer, Server, ServerUnavailableError
 from tests.servers.processes import ServerProcess
 
 GIVEN = "SPENDSTREAM_TEST_CLICKHOUSE"
@@ -45,11 +43,7 @@ class ClickHouseServer(Server):
         )
 
 
-class GivenClickHouse(ClickHouseServer):
-    """Somebody's server: it is used, never started, stopped or killed."""
-
-    kind = "given"
-
+class GivenClickHouse(GivenServer, ClickHouseServer):
     def __init__(self, url: str) -> None:
         self._url = url
 
@@ -62,29 +56,16 @@ class GivenClickHouse(ClickHouseServer):
             raise ServerUnavailableError(f"{GIVEN} is set, but nothing answers there")
         return self
 
-    def stop(self) -> None:
-        raise ServerUnavailableError("a given server is not ours to stop")
-
-    def kill(self) -> None:
-        raise ServerUnavailableError("a given server is not ours to kill")
-
-    def dispose(self) -> None:
-        """Nothing: it is not ours."""
-
     def describe(self) -> str:
         address = urlsplit(self._url)
         return f"the server at {address.hostname}:{address.port}"
 
 
-class ChdbClickHouse(ClickHouseServer):
+class ChdbClickHouse(ServerProcess, ClickHouseServer):
     """The embedded stack's server as a process, its data in a directory of its own."""
 
     kind = "chdb"
-
-    def __init__(self, data_dir: Path | None = None) -> None:
-        self._directory = DataDirectory(data_dir, "spendstream-chdb-")
-        self.port = free_port()
-        self._process = ServerProcess("the chDB server", self._directory.path / "server.log")
+    name = "the chDB server"
 
     @property
     def url(self) -> str:
@@ -94,31 +75,15 @@ class ChdbClickHouse(ClickHouseServer):
     def data_dir(self) -> Path:
         return self._directory.path / "data"
 
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    def start(self) -> Self:
+    def command(self) -> list[str]:
         command = [sys.executable, "-m", "spendstream.deploy.embedded.chdb_server"]
-        command += ["--data-dir", str(self.data_dir), "--port", str(self.port)]
-        self._process.start(command, lambda: ping(self.url), timeout=60)
-        return self
+        return [*command, "--data-dir", str(self.data_dir), "--port", str(self.port)]
 
-    def stop(self) -> None:
-        self._process.end(signal.SIGTERM)
-
-    def kill(self) -> None:
-        self._process.end(signal.SIGKILL)
-
-    def dispose(self) -> None:
-        self.kill()
-        self._directory.remove()
+    def answers(self) -> bool:
+        return ping(self.url)
 
     def describe(self) -> str:
         return "chDB behind ClickHouse's HTTP protocol"
-
-    def handle(self) -> dict[str, Any]:
-        return {"pid": self.pid}
 
 
 def ping(url: str) -> bool:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from spendstream.deploy.embedded.broker import Broker, answers
-from tests.servers.base import Server, ServerUnavailableError
+from spendstream.deploy.embedded.broker import BrokerError, answers, broker_command, refuse_taken
+from tests.servers.base import GivenServer, Server, ServerUnavailableError
+from tests.servers.processes import ServerProcess
 
 GIVEN = "SPENDSTREAM_TEST_BOOTSTRAP"
 REQUIRED = "SPENDSTREAM_TEST_REQUIRE_KAFKA"
@@ -22,11 +23,7 @@ class KafkaServer(Server):
     def bootstrap_servers(self) -> str: ...
 
 
-class GivenKafka(KafkaServer):
-    """Somebody's broker: it is used, never started, stopped or killed."""
-
-    kind = "given"
-
+class GivenKafka(GivenServer, KafkaServer):
     def __init__(self, bootstrap_servers: str) -> None:
         self._bootstrap_servers = bootstrap_servers
 
@@ -39,46 +36,37 @@ class GivenKafka(KafkaServer):
             raise ServerUnavailableError(f"{GIVEN}={self._bootstrap_servers} does not answer")
         return self
 
-    def stop(self) -> None:
-        raise ServerUnavailableError("a given broker is not ours to stop")
-
-    def kill(self) -> None:
-        raise ServerUnavailableError("a given broker is not ours to kill")
-
-    def dispose(self) -> None:
-        """Nothing: it is not ours."""
-
     def describe(self) -> str:
         return f"the broker at {self._bootstrap_servers}"
 
 
-class TansuKafka(KafkaServer):
-    """The embedded broker: it forgets everything when it ends."""
-
-    kind = "tansu"
-
-    def __init__(self) -> None:
-        self._broker = Broker()
+class LocalKafka(ServerProcess, KafkaServer):
+    """A broker that is a process of ours."""
 
     @property
     def bootstrap_servers(self) -> str:
-        return self._broker.bootstrap_servers
+        return f"127.0.0.1:{self.port}"
 
-    def start(self) -> Self:
-        self._broker.start()
-        return self
+    def answers(self) -> bool:
+        return answers(self.bootstrap_servers)
 
-    def stop(self) -> None:
-        self._broker.stop()
 
-    def kill(self) -> None:
-        self._broker.kill()
+class TansuKafka(LocalKafka):
+    """The embedded broker: it forgets everything when it ends."""
+
+    kind = "tansu"
+    name = "the embedded broker"
+    start_s = 20.0
+
+    def command(self) -> list[str]:
+        try:
+            refuse_taken(self.port)
+            return broker_command(self.port)
+        except BrokerError as error:
+            raise ServerUnavailableError(str(error)) from error
 
     def describe(self) -> str:
         return "Tansu, the embedded broker"
-
-    def handle(self) -> dict[str, Any]:
-        return {"pid": self._broker.pid}
 
 
 def own_kafka(data_dir: Path | None = None) -> KafkaServer:
@@ -96,7 +84,7 @@ def own_kafka(data_dir: Path | None = None) -> KafkaServer:
         return ApacheKafka(data_dir)
     if os.environ.get(REQUIRED) == "apache":
         raise ServerUnavailableError(f"no Docker, and no {' and no '.join(lacking)} on the PATH")
-    return TansuKafka()
+    return TansuKafka(data_dir)
 
 
 def any_kafka(data_dir: Path | None = None) -> KafkaServer:

@@ -6,6 +6,7 @@ Nothing here comes from the emitter or the core, so that a test of either cannot
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -85,6 +86,24 @@ class Call:
         arrival = self.time_ms if arrival_ms is None else arrival_ms
         key = self.workspace_id.encode()
         return Record("usage.events", partition, offset, arrival, key, self.value(), self.headers())
+
+
+def calls_of_now(start: int, count: int, workspaces: int = 20) -> list[Call]:
+    """Calls of the last minute, some of a model without a price; every hundredth is dear enough to
+    cross thresholds in time. The ids are `e<start>` and on."""
+    now = time.time_ns() // 1_000_000
+    return [
+        Call(
+            f"e{i}",
+            now - (start + count - i) % 60_000,
+            f"ws-{i % workspaces}",
+            model=("gpt-4o", "gpt-4o-mini", "unheard-of")[i % 7 % 3],
+            input_tokens=400_000 if i % 100 == 0 else 1_000 + i % 5_000,
+            output_tokens=i % 90,
+            cache_read=i % 50,
+        )
+        for i in range(start, start + count)
+    ]
 
 
 def rfc3339(time_ms: int) -> str:
