@@ -29,14 +29,12 @@ from spendstream.sinks.clickhouse import metrics
 from spendstream.sinks.clickhouse.config import LoaderConfig
 from spendstream.sinks.clickhouse.errors import ConfigError, Expired, LoaderError, Lost, Stop
 from spendstream.sinks.clickhouse.lane import Flush, Lane
+from spendstream.sinks.clickhouse.pace import Pace
 from spendstream.sinks.clickhouse.store import Store
 from spendstream.sinks.clickhouse.tables import CONTROL_TOPICS, TABLES
 
 POLL_SECONDS: Final = 0.05
 POLL_RECORDS: Final = 5_000
-INSERT_SPACING_SECONDS: Final = 0.25
-"""With many partitions the linger grows, so that a loader makes about four inserts a second: one
-costs ClickHouse some 130 ms of CPU whatever is in it, for it writes a part of each rollup."""
 GIVE_AWAY_SECONDS: Final = 5.0
 """How long a rebalance waits for what is under way. What is not finished is done again by the
 next owner, under the same token."""
@@ -77,6 +75,7 @@ class Group:
         if config.mirror:
             self._topics += [WORKSPACE_CHECKPOINT, *CONTROL_TOPICS]
         self._lanes: dict[int, _Running] = {}
+        self._pace = Pace()
         self._at_end: set[tuple[str, int]] = set()
         self._last_record = 0.0
         self._rejoin = False
@@ -114,9 +113,9 @@ class Group:
         """Poll once, then give every lane what it can do next. Raises Stop when all stopped."""
         for message in self._consumer.consume(POLL_RECORDS, POLL_SECONDS):
             self._take(message)
-        linger = max(self._config.linger_ms / 1000, INSERT_SPACING_SECONDS * len(self._lanes))
-        for running in self._lanes.values():
-            self._advance(running, 0.0 if draining else linger)
+        turn = self._whose_turn()
+        for number, running in self._lanes.items():
+            self._advance(running, draining or number == turn)
         if self._rejoin:
             self._rejoin = False
             self._consumer.unsubscribe()
@@ -189,16 +188,34 @@ class Group:
 
     # ----------------------------------------------------------------------------- one lane
 
-    def _advance(self, running: _Running, linger: float) -> None:
+    def _whose_turn(self) -> int | None:
+        """The lane that may insert what has lingered."""
+        now = time.monotonic()
+        lingered = now - self._config.linger_ms / 1000
+        waiting = {
+            number: running.lane.since
+            for number, running in self._lanes.items()
+            if running.reading
+            and not running.stopped
+            and not running.busy
+            and running.lane.since is not None
+            and running.lane.since <= lingered
+        }
+        return self._pace.turn(now, waiting)
+
+    def _advance(self, running: _Running, lingered: bool) -> None:
+        """`lingered`: load also what fills no insert."""
         try:
             self._collect(running)
             if running.starts is not None:
                 self._start_reading(running, running.starts)
             elif running.reading and not running.stopped:
                 if not running.busy:
-                    running.flush = running.lane.take(linger)
+                    running.flush = running.lane.take(lingered)
                     if running.flush:
                         running.loading = running.thread.submit(running.lane.load, running.flush)
+                    else:
+                        self._pace.ended(running.lane.partition, time.monotonic())
                 self._limit(running)
         except Lost as lost:
             _log.warning("joining again", partition=running.lane.partition, why=str(lost))
@@ -214,6 +231,7 @@ class Group:
             running.starts = opening.result()
         if running.loading is not None and running.loading.done():
             loading, running.loading = running.loading, None
+            self._pace.ended(running.lane.partition, time.monotonic())
             loading.result()
             ends = running.lane.settle(running.flush)
             if ends:
@@ -302,6 +320,7 @@ class Group:
                     last.append(running.thread.submit(running.lane.load, words))
         concurrent.futures.wait(last, GIVE_AWAY_SECONDS)
         for running in leaving:
+            self._pace.ended(running.lane.partition, time.monotonic())
             running.lane.given_up.set()
             running.thread.shutdown(wait=False, cancel_futures=True)
         _log.info("given away", partitions=[running.lane.partition for running in leaving])

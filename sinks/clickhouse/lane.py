@@ -79,7 +79,8 @@ class Lane:
         self._streams: dict[str, Stream] = {}
         self._held = HoldBack()
         self._control: dict[str, list[Held]] = {}
-        self._since: float | None = None
+        self.since: float | None = None
+        """When the oldest record that waits to be loaded came; monotonic seconds."""
         self._settled_at = 0.0
 
     # ------------------------------------------------------------------ the lane's own thread
@@ -259,8 +260,8 @@ class Lane:
         self, topic: str, offset: int, key: bytes | None, value: bytes | None, timestamp_ms: int
     ) -> None:
         """Take the next record of a topic. Raises Stop."""
-        if self._since is None:
-            self._since = time.monotonic()
+        if self.since is None:
+            self.since = time.monotonic()
         stream = self._streams.get(topic)
         if stream is not None:
             try:
@@ -279,18 +280,17 @@ class Lane:
         stream = self._streams.get(topic)
         return stream is not None and stream.full(self._config.max_rows)
 
-    def take(self, linger_seconds: float) -> Flush:
-        """What to load now: nothing, until something has lingered or a batch is full."""
+    def take(self, lingered: bool) -> Flush:
+        """What to load now: where it has not `lingered`, no rows until a batch is full."""
         now = time.monotonic()
         flush = Flush()
-        lingered = self._since is not None and now - self._since >= linger_seconds
         full = any(stream.full(self._config.max_rows) for stream in self._streams.values())
         if lingered or full:
-            self._since = None
+            self.since = None
             flush.works = self._take_works()
             flush.control, self._control = self._control, {}
             if not self.idle:  # behind a range that is inserted again there may be newer rows
-                self._since = now
+                self.since = now
         flush.checkpoint = self._held.release(
             {topic: stream.seq for topic, stream in self._streams.items()}
         )
