@@ -10,12 +10,13 @@ import contextlib
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Final
 
 from spendstream.deploy import failures
@@ -27,6 +28,19 @@ from spendstream.deploy.settings import Settings
 SUPERVISOR: Final = "supervisor"
 STOP_S: Final = 150.0
 """More than the stack may take to drain and to end every process."""
+
+log: Final = logging.getLogger("spendstream.supervisor")
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """What stopping came to. `fault`: why not all that was sent is stored, or is not known to be.
+
+    With `was_running` false nothing was stopped.
+    """
+
+    was_running: bool
+    fault: str | None = None
 
 
 def supervise(
@@ -43,10 +57,17 @@ def supervise(
     home.create()
     lock = home.lock()
     try:
+        home.forget_ending()
         _log_to(home)
         stopping, hurrying = threading.Event(), threading.Event()
         with signals(stopping, hurrying):
             EmbeddedStack(settings, stopping, hurrying, phase).run(on_ready)
+        home.tell_ending(None)
+    except Exception as error:  # whatever it is, `down` must hear of it; it is raised again
+        log.error("%s", failures.plain(error))
+        with contextlib.suppress(OSError):  # the disk may be what is wrong
+            home.tell_ending(failures.plain(error))
+        raise
     finally:
         lock.release()
 
@@ -66,16 +87,14 @@ def supervise_for(status_fd: int, settings: Settings) -> None:
     def phase(text: str) -> None:
         if not status.closed:
             tell(phase=text)
-        logging.getLogger("spendstream.supervisor").info("%s", text)
+        log.info("%s", text)
 
     try:
         supervise(settings, phase, ready)
-    except Exception as error:
-        code = failures.exit_code(error)
-        if status.closed:
-            logging.getLogger("spendstream.supervisor").error("%s", error)
-        else:
-            tell(error=str(error), code=code or failures.UNEXPECTED)
+    except Exception as error:  # whatever it is, the starter must hear of it; it is raised again
+        if not status.closed:
+            code = failures.exit_code(error) or failures.UNEXPECTED
+            tell(error=failures.plain(error), code=code)
         raise
 
 
@@ -118,13 +137,14 @@ def start(settings: Settings, phase: Callable[[str], None]) -> Addresses:
     )
 
 
-def stop(home: Home, timeout: float = STOP_S) -> bool:
-    """Stop the supervisor of a home and wait. False: none was running. Raises CommandError."""
+def stop(home: Home, timeout: float = STOP_S) -> Stop:
+    """Stop the supervisor of a home and wait. Raises CommandError: it does not end in time."""
     pid = home.holder()
     if pid is None:
-        return False
+        return Stop(was_running=False)
     if pid:
-        os.kill(pid, 15)
+        with contextlib.suppress(ProcessLookupError):  # it ended a moment ago
+            os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + timeout
     while home.holder() is not None:
         if time.monotonic() > deadline:
@@ -132,8 +152,15 @@ def stop(home: Home, timeout: float = STOP_S) -> bool:
                 f"process {pid} did not stop in {timeout:g} s; {home.log(SUPERVISOR)} says why",
                 failures.UNAVAILABLE,
             )
-        time.sleep(0.05)
-    return True
+        time.sleep(0.05)  # flock waits for ever or not at all
+    ending = home.ending()
+    if ending is None:
+        return Stop(
+            True,
+            "the supervisor died before it could say whether all that was sent is stored; "
+            f"{home.log(SUPERVISOR)} may say why",
+        )
+    return Stop(True, ending.fault)
 
 
 def _as_environment(settings: Settings) -> dict[str, str]:
@@ -148,7 +175,6 @@ def _as_environment(settings: Settings) -> dict[str, str]:
 def _log_to(home: Home) -> None:
     handler = logging.FileHandler(home.log(SUPERVISOR))
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logger = logging.getLogger("spendstream.supervisor")
-    logger.setLevel(logging.INFO)
-    logger.addHandler(handler)
-    logger.propagate = False
+    log.setLevel(logging.INFO)
+    log.addHandler(handler)
+    log.propagate = False

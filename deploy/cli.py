@@ -71,7 +71,7 @@ def main() -> None:
         # `spendstream report | head`: the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(failures.OK)
-    except Exception as error:
+    except Exception as error:  # the last one to catch it: people get a sentence and a code
         sys.exit(_explain(error))
     sys.exit(code if isinstance(code, int) else failures.OK)
 
@@ -84,19 +84,13 @@ def _explain(error: Exception) -> int:
         error.show()
         return failures.WRONG_INPUT
     if code is not None:
-        say(f"spendstream: {_plain(error)}")
+        say(f"spendstream: {failures.plain(error)}")
         return code
     say(
         f"spendstream: unexpected {type(error).__name__}: {error}\n"
         f"This is a mistake in spendstream. {TRACEBACK_VARIABLE}=1 shows where."
     )
     return failures.UNEXPECTED
-
-
-def _plain(error: Exception) -> str:
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    return str(error)
 
 
 if __name__ == "__main__":

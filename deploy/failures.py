@@ -39,7 +39,7 @@ def exit_code(error: Exception) -> int | None:
     from spendstream.deploy.embedded.broker import BrokerError
     from spendstream.deploy.home import HomeLocked
     from spendstream.deploy.settings import SettingsError
-    from spendstream.deploy.stack import DiskFull
+    from spendstream.deploy.stack import DiskFull, NotStored
     from spendstream.deploy.supervisor import KeepsDying
     from spendstream.deploy.topics_admin import TopicsError
     from spendstream.deploy.trace import TraceError
@@ -48,7 +48,7 @@ def exit_code(error: Exception) -> int | None:
         return error.exit_code
     if isinstance(error, SettingsError | PlansError | ReportError | TraceError):
         return WRONG_INPUT
-    if isinstance(error, StaleEdit):
+    if isinstance(error, StaleEdit | NotStored):
         return NOT_RIGHT
     unavailable = (
         BrokerError,
@@ -66,3 +66,14 @@ def exit_code(error: Exception) -> int | None:
         TopicsError,
     )
     return UNAVAILABLE if isinstance(error, unavailable) else None
+
+
+def plain(error: Exception) -> str:
+    """The error in words for people."""
+    from confluent_kafka import KafkaError, KafkaException
+
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, KafkaException) and isinstance(error.args[0], KafkaError):
+        return f"Kafka: {error.args[0].str()}"
+    return str(error)

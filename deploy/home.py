@@ -2,7 +2,7 @@
 
 clickhouse/        the data
 manifests/*.jsonl  what `replay` and `demo` sent
-run/               lock (held by the supervisor), addresses.json, ready files
+run/               lock (held by the supervisor), addresses.json, ending.json, ready files
 logs/*.log         one a process
 """
 
@@ -13,7 +13,7 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 
 class HomeLocked(RuntimeError):
@@ -38,6 +38,12 @@ class Addresses:
     pids: dict[str, int]
 
 
+class Ending(NamedTuple):
+    """How a supervisor ended. `fault` None: in order, with all stored that was sent."""
+
+    fault: str | None
+
+
 class Home:
     """The directory, its paths and its lock."""
 
@@ -48,6 +54,7 @@ class Home:
         self.run = self.path / "run"
         self.logs = self.path / "logs"
         self._addresses = self.run / "addresses.json"
+        self._ending = self.run / "ending.json"
         self._lock = self.run / "lock"
 
     def create(self) -> None:
@@ -81,14 +88,27 @@ class Home:
             return None
 
     def publish(self, addresses: Addresses) -> None:
-        """Say that the stack is ready, in one step: a reader sees all of it or nothing."""
-        temporary = self._addresses.with_suffix(".new")
-        temporary.write_text(json.dumps(asdict(addresses), indent=2) + "\n", "utf-8")
-        temporary.replace(self._addresses)
+        """Say that the stack is ready."""
+        _write_whole(self._addresses, asdict(addresses))
 
     def withdraw(self) -> None:
         """The stack is not ready any more."""
         self._addresses.unlink(missing_ok=True)
+
+    def forget_ending(self) -> None:
+        """A supervisor begins: were it killed, the last one's ending would be taken for its own."""
+        self._ending.unlink(missing_ok=True)
+
+    def tell_ending(self, fault: str | None) -> None:
+        """The supervisor's last word, for `spendstream down`, which is another process."""
+        _write_whole(self._ending, Ending(fault)._asdict())
+
+    def ending(self) -> Ending | None:
+        """How the last supervisor ended; None where it was killed before it could say so."""
+        try:
+            return Ending(**json.loads(self._ending.read_text("utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None
 
     def ready_file(self, process: str) -> Path:
         return self.run / f"{process}.ready"
@@ -119,6 +139,13 @@ class HomeLock:
 
     def release(self) -> None:
         self._file.close()
+
+
+def _write_whole(file: Path, value: dict[str, object]) -> None:
+    """In one step: a reader sees all of it or nothing."""
+    temporary = file.with_suffix(".new")
+    temporary.write_text(json.dumps(value, indent=2) + "\n", "utf-8")
+    temporary.replace(file)
 
 
 def _pid_in(file: IO[str]) -> int:

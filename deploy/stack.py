@@ -27,7 +27,7 @@ from spendstream.api.jobs.rebuild import RebuildFailed, rebuild
 from spendstream.api.log import LogUnavailable
 from spendstream.api.settled import NotSettled, wait_settled
 from spendstream.api.stored import ClickHouseUnavailable, connect
-from spendstream.deploy import clickhouse, topics_admin
+from spendstream.deploy import clickhouse, failures, topics_admin
 from spendstream.deploy.embedded.broker import (
     answers,
     broker_command,
@@ -65,6 +65,16 @@ class DiskFull(RuntimeError):
     """There is no room for the data; the message says where and how much is left."""
 
 
+class NotStored(RuntimeError):
+    """The stack has stopped, and not all that was sent is in ClickHouse; the message says why."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"not all that was sent is stored: {why}\nWhat only the broker held is lost. It can be "
+            "sent again with the same ids: nothing is counted twice."
+        )
+
+
 class EmbeddedStack:
     """The stack on one home directory, which this process must have locked."""
 
@@ -88,6 +98,7 @@ class EmbeddedStack:
         self._hurrying = hurrying
         self._phase = phase
         self._supervisor = Supervisor(stopping)
+        self._broker_lost = False
         self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
         self.bootstrap_servers = f"127.0.0.1:{settings.kafka_port or free_port()}"
         self.clickhouse_url = f"http://127.0.0.1:{settings.clickhouse_port or free_port()}"
@@ -98,6 +109,7 @@ class EmbeddedStack:
         Raises:
             BrokerError, KeepsDying, DiskFull, TopicsError, ClickHouseUnavailable,
             RebuildFailed: in plain words; everything that had been started is ended.
+            NotStored: it stopped as it was told to, and lost something.
         """
         try:
             self._refuse_taken_ports()
@@ -160,6 +172,7 @@ class EmbeddedStack:
 
     def _restart_around_broker(self) -> None:
         log.error("the broker died, and its log was in memory: restarting the whole stack")
+        self._broker_lost = True
         self._home.withdraw()
         for attempt in range(1, BROKER_ATTEMPTS + 1):
             for name in (WORKER, SINK, BROKER):
@@ -176,22 +189,25 @@ class EmbeddedStack:
                 if attempt == BROKER_ATTEMPTS:
                     raise
                 log.warning("once more from the start: %s", error)
+        self._broker_lost = False
         self._publish()
 
     def _drain(self) -> None:
-        """Everything acknowledged into ClickHouse, or the log says what is not."""
-        if not self._supervisor.alive(WORKER):
-            return
+        """Everything acknowledged into ClickHouse. Raises NotStored."""
+        if self._broker_lost:
+            raise NotStored("the broker had just died, and its log was in memory")
+        if not self._supervisor.keeps(WORKER):
+            return  # stopped before there was anything to drain
         self._phase("draining: waiting until all that was sent is stored")
-        if self._settle(DRAIN_S):
-            self._supervisor.stop(WORKER)
-            # what the worker wrote last
-            self._settle(DRAIN_S / 4)
+        self._settle(DRAIN_S)
+        self._supervisor.stop(WORKER)
+        # what the worker wrote last
+        self._settle(DRAIN_S / 4)
 
-    def _settle(self, timeout: float) -> bool:
+    def _settle(self, timeout: float) -> None:
         def meanwhile(_: object) -> None:
             if self._hurrying.is_set():
-                raise Stopping("told twice to stop")
+                raise Stopping("it was told a second time to stop, and did not wait")
             self._supervisor.look()  # a sink that dies now is needed still
 
         try:
@@ -209,9 +225,7 @@ class EmbeddedStack:
             ClickHouseUnavailable,
             ClickHouseError,
         ) as error:
-            log.error("stopping although not all is stored: %s", error)
-            return False
-        return True
+            raise NotStored(failures.plain(error)) from error
 
     def _end(self) -> None:
         if self._supervisor.pids:

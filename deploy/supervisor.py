@@ -108,6 +108,10 @@ class Supervisor:
         pause = min(FIRST_PAUSE_S * 2 ** (kept.short_lives - 1), LONGEST_PAUSE_S)
         kept.start_at = time.monotonic() + pause
 
+    def keeps(self, name: str) -> bool:
+        """Whether it is kept running; between two lives, too."""
+        return name in self._kept
+
     def alive(self, name: str) -> bool:
         kept = self._kept.get(name)
         return kept is not None and kept.process is not None and kept.process.alive

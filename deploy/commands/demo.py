@@ -10,7 +10,7 @@ import typer
 from spendstream.deploy import failures
 from spendstream.deploy.commands.options import Json, wait
 from spendstream.deploy.commands.verify import show as show_verdict
-from spendstream.deploy.console import err, out, print_json, progress, say, working
+from spendstream.deploy.console import CommandError, err, out, print_json, progress, say, working
 from spendstream.deploy.home import Home
 from spendstream.deploy.settings import Settings, load
 
@@ -45,12 +45,15 @@ def demo(
         started = True
     else:
         started = False
+    stop = background.Stop(was_running=False)
     try:
         exact = _run(settings, running.bootstrap_servers, seed, json)
     finally:
         if started and not keep:
             with working("stopping the stack"):
-                background.stop(home)
+                stop = background.stop(home)
+    if stop.fault is not None:
+        raise CommandError(f"the stack was stopped, but {stop.fault}", failures.NOT_RIGHT)
     if keep or not started:
         say("the stack is running: `spendstream down` stops it")
     say("next: `spendstream report --group-by workspace,model`, `spendstream deadletters`")

@@ -20,6 +20,7 @@ from spendstream.deploy.embedded.broker import free_port
 from spendstream.deploy.home import Home
 from spendstream.producers import UsageEmitter
 from spendstream.schemas import Usage, UsageEvent
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.storm, pytest.mark.timeout(300), pytest.mark.xdist_group("embedded")]
 
@@ -35,19 +36,27 @@ class Cli:
         self.home = home
         self.directory = home.parent
 
-    def run(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    def begin(self, *arguments: str) -> subprocess.Popen[str]:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("SPENDSTREAM_")}
-        done = subprocess.run(
+        return subprocess.Popen(
             [sys.executable, "-m", "spendstream.deploy.cli", *arguments],
             cwd=self.directory,
             env={**environment, "SPENDSTREAM_HOME": str(self.home), "COLUMNS": "200"},
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=200,
         )
-        assert done.returncode == code, (arguments, done.returncode, done.stdout, done.stderr)
-        assert "Traceback" not in done.stderr
-        return done
+
+    def run(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        with self.begin(*arguments) as process:
+            try:
+                out, err = process.communicate(timeout=200)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+        assert process.returncode == code, (arguments, process.returncode, out, err)
+        assert "Traceback" not in err
+        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
     def json(self, *arguments: str, code: int = 0) -> Any:
         return json.loads(self.run(*arguments, "--json", code=code).stdout)
@@ -274,6 +283,22 @@ def test_a_difference_is_found(cli: Cli, replayed: dict[str, Any]) -> None:
         assert "never-sent" in json.dumps(result["differences"])
     finally:
         lie.unlink()
+
+
+def test_down_says_what_it_could_not_store(tmp_path: Path, trace: Path) -> None:
+    cli = Cli(tmp_path / "home")
+    pids = cli.json("up", "--detach")["pids"]
+    os.kill(pids["sink"], signal.SIGSTOP)
+    cli.json("replay", str(trace), *REPLAY)
+    down = cli.begin("down", "--json")
+    log = Home(cli.home).log("supervisor")
+    until(lambda: "draining" in log.read_text(), 20, log.read_text)
+    os.kill(pids["supervisor"], signal.SIGTERM)  # the second time: it shall not wait for the sink
+    told = json.loads(down.communicate(timeout=60)[0])
+    assert down.returncode == 1
+    assert told["stopped"] is True
+    assert "not all that was sent is stored: it was told a second time" in told["fault"]
+    assert cli.json("down") == {"stopped": False, "fault": None, "home": str(cli.home)}
 
 
 def _figures(usage: dict[str, Any]) -> dict[str, Any]:
