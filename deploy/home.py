@@ -58,9 +58,13 @@ class Home:
         self._lock = self.run / "lock"
 
     def create(self) -> None:
-        """Make what is missing. Raises OSError."""
+        """Make what is missing, for its owner alone: it holds what was used, and dead letters.
+
+        A directory that exists keeps its permissions. Raises OSError.
+        """
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         for directory in (self.clickhouse, self.manifests, self.run, self.logs):
-            directory.mkdir(parents=True, exist_ok=True)
+            directory.mkdir(exist_ok=True)
 
     def lock(self) -> HomeLock:
         """Take the directory for this process until it dies. Raises HomeLocked."""

@@ -59,8 +59,10 @@ def replay(
         models=wanted,
         last_ms=time.time_ns() // 1_000_000,
     )
+    home = Home(settings.home)
+    home.create()
     with (
-        writing(Home(settings.home).manifests, file.stem) as manifest,
+        writing(home.manifests, file.stem) as manifest,
         progress(f"sending {file.name}", len(calls)) as bar,
     ):
         fed = feed(

@@ -1,0 +1,37 @@
+"""The home directory: who may look into it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from spendstream.deploy.home import Home
+
+
+@pytest.fixture(autouse=True)
+def _permissive() -> Iterator[None]:
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_it_is_made_for_its_owner_alone(tmp_path: Path) -> None:
+    home = Home(tmp_path / "new" / "home")
+    home.create()
+    assert mode(home.path) == 0o700
+    assert home.run.is_dir()
+
+
+def test_one_that_exists_keeps_its_permissions(tmp_path: Path) -> None:
+    path = tmp_path / "home"
+    path.mkdir(0o750)
+    Home(path).create()
+    assert mode(path) == 0o750
