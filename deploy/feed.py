@@ -59,12 +59,18 @@ def feed(
         on_progress: told how many have been sent.
 
     Raises:
-        CommandError: not all were delivered; sending the same again is safe, ids are dropped.
+        CommandError: sending is turned off; or not all were delivered, and sending the same again
+            is safe, as ids are dropped.
     """
     began = time.monotonic()
     started_ms = time.time_ns() // 1_000_000
     input_tokens = output_tokens = 0
     with UsageEmitter(bootstrap_servers, source=source) as emitter:
+        if not emitter.enabled:
+            raise CommandError(
+                "SPENDSTREAM_DISABLED is set, so that nothing is sent: unset it first",
+                failures.WRONG_INPUT,
+            )
         for number, call in enumerate(calls):
             if speed is not None:
                 _sleep_until(began + (call.time_ms - calls[0].time_ms) / 1000 / speed)

@@ -15,7 +15,6 @@ import atexit
 import ctypes
 import json
 import os
-import socket
 import sys
 import threading
 import time
@@ -25,12 +24,11 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from spendstream.producers import cloudevent
+from spendstream.producers import cloudevent, settings
 from spendstream.producers.stats import Counters, Drop, EmitterStats, log
 from spendstream.schemas.event import UsageEvent
 from spendstream.schemas.topics import USAGE_EVENTS
 
-DISABLED_VARIABLE: Final = "SPENDSTREAM_DISABLED"
 _POLL_S: Final = 0.5
 # the broker lost its log: Kafka's client then refuses to go on, since it cannot tell what arrived
 _FORGOTTEN: Final = frozenset(
@@ -45,30 +43,14 @@ _MAX_FORGOTTEN: Final = 20  # a broker that forgets as often will go on doing so
 _STUCK_EPOCHS: Final = 10
 _PURGED: Final = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
 
-_FIXED: Final[dict[str, Any]] = {
-    # a repeat would be dropped by its id, but reordering within a workspace would not be noticed
-    "enable.idempotence": True,
-    "acks": "all",
-    # librdkafka's own default is CRC32: the worker would have to forward every event
-    "partitioner": "murmur2_random",
-}
-_DEFAULTS: Final[dict[str, Any]] = {
-    "compression.type": "lz4",
-    "linger.ms": 5,
-    "queue.buffering.max.messages": 100_000,
-    "queue.buffering.max.kbytes": 65_536,
-    # five minutes of broker outage are bridged, as long as the queue holds
-    "message.timeout.ms": 300_000,
-    "statistics.interval.ms": 2_000,
-}
-
 
 class UsageEmitter:
     """Publishes usage events. One per process is enough; every method may be called by any thread,
     from a coroutine, and after a fork (the child gets a producer of its own with its first event;
     what the parent had queued stays the parent's). It lives until it is closed.
 
-    Turned off by `enabled=False` or SPENDSTREAM_DISABLED=1: `emit()` then does nothing.
+    Turned off by `enabled=False` or SPENDSTREAM_DISABLED=1 (true, yes, on): `emit()` then does
+    nothing.
     """
 
     def __init__(
@@ -91,10 +73,10 @@ class UsageEmitter:
             ValueError: a setting or the source is unusable. Raised here, at start, and only here.
         """
         self._topic = topic
-        self._source = cloudevent.checked_id(source or _default_source(), "source")
+        self._source = cloudevent.checked_id(source or settings.default_source(), "source")
         self._exit_timeout = exit_timeout
-        self._enabled = enabled and os.environ.get(DISABLED_VARIABLE, "") not in ("1", "true")
-        self._config = _config(bootstrap_servers, kafka)
+        self._enabled = enabled and not settings.disabled()
+        self._config = settings.for_kafka(bootstrap_servers, kafka)
         self._closed = False
         self._forked = False
         self._producer: Producer | None = None
@@ -317,17 +299,6 @@ class UsageEmitter:
 
     def _close_at_exit(self) -> None:
         self.close(self._exit_timeout)
-
-
-def _config(bootstrap_servers: str, kafka: dict[str, Any]) -> dict[str, Any]:
-    given = {k if k == "log_level" else k.replace("_", "."): v for k, v in kafka.items()}
-    if clash := sorted(given.keys() & _FIXED.keys()):
-        raise ValueError(f"exactness depends on these settings, they are fixed: {', '.join(clash)}")
-    return {**_DEFAULTS, **given, **_FIXED, "bootstrap.servers": bootstrap_servers}
-
-
-def _default_source() -> str:
-    return os.environ.get("OTEL_SERVICE_NAME") or socket.gethostname() or "unknown"
 
 
 def _close_with_worker(emitter: UsageEmitter) -> None:

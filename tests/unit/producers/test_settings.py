@@ -6,13 +6,13 @@ import threading
 
 import pytest
 
-from spendstream.producers import UsageEmitter
+from spendstream.producers import UsageEmitter, settings
 from spendstream.schemas import UsageEvent
 
 EVENT = UsageEvent(provider="openai", request_model="gpt-4o", workspace_id="ws-1")
 
 
-@pytest.mark.parametrize("variable", [None, "1", "true"])
+@pytest.mark.parametrize("variable", [None, "1", "true", "True", "YES", "on", " 1 "])
 def test_one_switch_turns_it_off(variable: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     if variable is not None:
         monkeypatch.setenv("SPENDSTREAM_DISABLED", variable)
@@ -24,6 +24,23 @@ def test_one_switch_turns_it_off(variable: str | None, monkeypatch: pytest.Monke
     assert (emitter.stats.queued, emitter.stats.lost) == (0, 0)
     assert emitter.flush(0) == emitter.close(0) == 0
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("variable", ["", "0", "false", "No", "OFF"])
+def test_a_no_leaves_it_on(
+    variable: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("SPENDSTREAM_DISABLED", variable)
+    assert not settings.disabled()
+    assert not caplog.records
+
+
+def test_what_is_neither_leaves_it_on_and_is_said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("SPENDSTREAM_DISABLED", "yess")
+    assert not settings.disabled()
+    assert "SPENDSTREAM_DISABLED='yess' is neither yes" in caplog.text
 
 
 def test_settings_that_exactness_depends_on_are_refused_all_at_once() -> None:
