@@ -5,13 +5,14 @@
 
 `emit()` encodes the event, puts it into the bounded queue of confluent-kafka's idempotent producer
 and returns within microseconds. Delivery, retries and their callbacks happen in librdkafka's
-threads and in one daemon thread of ours. What cannot be delivered is counted and logged (`stats`),
-never raised.
+threads and in one daemon thread of ours, which also replaces a producer that cannot go on and
+writes the log. What cannot be delivered is counted and logged (`stats`), never raised.
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import ctypes
 import json
 import os
@@ -19,8 +20,9 @@ import sys
 import threading
 import time
 import weakref
+from collections import deque
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -41,7 +43,18 @@ _FORGOTTEN: Final = frozenset(
 )
 _MAX_FORGOTTEN: Final = 20  # a broker that forgets as often will go on doing so
 _STUCK_EPOCHS: Final = 10
+_MAX_ASIDE: Final = 100_000  # events of the moment that it takes to replace a producer
 _PURGED: Final = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
+
+
+class _Message(NamedTuple):
+    """An event on its way; `forgotten` is how many brokers have lost it."""
+
+    value: bytes
+    key: bytes
+    event_id: bytes
+    time_ms: int
+    forgotten: int
 
 
 class UsageEmitter:
@@ -89,6 +102,9 @@ class UsageEmitter:
     def emit(self, event: UsageEvent, *, id: str | None = None, time_ms: int | None = None) -> bool:
         """Queue one event. True: queued; False: disabled or dropped, and counted. Never raises.
 
+        Never waits for a broker, a log handler or another thread's work. The first call after a
+        fork makes the child's producer, which takes some milliseconds.
+
         Args:
             id: idempotent request id, unique in the workspace; default 128 random bits.
             time_ms: end of the call, milliseconds since 1970 UTC; default now.
@@ -102,7 +118,7 @@ class UsageEmitter:
             time_ms = cloudevent.checked_time(time_ms)
             value = cloudevent.encode(event)
             key = event.workspace_id.encode()
-        except Exception as error:
+        except Exception as error:  # a caller's objects may raise anything when they are looked at
             self._counters.dropped(Drop.INVALID, type(error).__name__, str(error))
             return False
         return self._queue(value, key, event_id, time_ms)
@@ -114,7 +130,8 @@ class UsageEmitter:
     @property
     def stats(self) -> EmitterStats:
         producer = self._producer
-        return self._counters.snapshot(len(producer) if producer is not None else 0)
+        held = len(producer) if producer is not None else 0
+        return self._counters.snapshot(held + len(self._aside))
 
     def flush(self, timeout: float = 5.0) -> int:
         """Wait until the queue is empty, at most `timeout` seconds. Returns what is still in it."""
@@ -122,10 +139,12 @@ class UsageEmitter:
         left = 0
         while (producer := self._producer) is not None:
             left = self._flush(producer, max(0.0, deadline - time.monotonic()))
+            if self._aside:
+                self._retire(producer)
             # a producer that was replaced meanwhile handed its events to its successor
             if self._producer is producer or time.monotonic() >= deadline:
                 break
-        return left
+        return left + len(self._aside)
 
     def close(self, timeout: float = 5.0) -> int:
         """Flush, then give up what is left. Returns how many events that was."""
@@ -136,6 +155,10 @@ class UsageEmitter:
         if producer is not None and left:
             producer.purge()
             self._flush(producer, 1.0)
+        while self._aside:
+            with contextlib.suppress(IndexError):  # another thread takes them, too
+                self._aside.pop()
+                self._counters.dropped(Drop.ABANDONED)
         self._counters.report(at_once=True)
         atexit.unregister(self._close_at_exit)
         _alive.discard(self)
@@ -151,13 +174,14 @@ class UsageEmitter:
         """What a process may not share with the one it was forked from."""
         self._starting = threading.Lock()
         self._counters = Counters()
+        self._aside: deque[_Message] = deque()
         self._standing: tuple[str, int] = ("", 0)
         self._epochs = 0
 
     def _queue(
         self, value: bytes, key: bytes, event_id: bytes, time_ms: int, forgotten: int = 0
     ) -> bool:
-        """Hand a message to the producer; `forgotten` is how many brokers have lost it."""
+        """Hand a message to the producer (see `_Message`). The caller's thread may be here."""
         if forgotten > _MAX_FORGOTTEN:
             self._counters.dropped(Drop.FAILED, "forgotten", f"by {forgotten} brokers in turn")
             return False
@@ -178,15 +202,34 @@ class UsageEmitter:
             except KafkaException as error:
                 if error.args[0].code() != KafkaError._FATAL:
                     raise
-                self._retire(producer)
-                return self._queue(value, key, event_id, time_ms, forgotten + 1)
+                self._set_aside(producer, _Message(value, key, event_id, time_ms, forgotten + 1))
         except BufferError:
             self._counters.dropped(Drop.QUEUE_FULL)
             return False
-        except Exception as error:
+        except Exception as error:  # whatever Kafka's client makes of it, the caller is not told
             self._counters.dropped(Drop.FAILED, type(error).__name__, str(error))
             return False
         return True
+
+    def _set_aside(self, producer: Producer, message: _Message) -> None:
+        """Keep what `producer` can take no more for its successor. Raises BufferError.
+
+        Another thread makes that one: it takes milliseconds, and this may be the caller's.
+        """
+        if len(self._aside) >= _MAX_ASIDE:
+            raise BufferError
+        self._aside.append(message)
+        if self._producer is not producer:  # the other thread was faster
+            self._take_back()
+
+    def _take_back(self) -> None:
+        """Hand over what was set aside, once each: what is set aside again has to wait."""
+        for _ in range(len(self._aside)):
+            try:
+                message = self._aside.popleft()
+            except IndexError:  # another thread takes them, too
+                return
+            self._queue(*message)
 
     def _start(self) -> Producer:
         try:
@@ -209,6 +252,8 @@ class UsageEmitter:
         """Delivery callbacks, statistics and the drop log, until closed or replaced, and empty."""
         while self._producer is producer or len(producer):
             self._poll(producer)
+            if self._aside:
+                self._retire(producer)
             self._counters.report()
 
     def _poll(self, producer: Producer) -> None:
@@ -238,14 +283,19 @@ class UsageEmitter:
     def _retire(self, producer: Producer) -> None:
         """Replace a producer that cannot go on: its broker forgot it, with all it had sent.
 
-        What it held comes back as delivery reports, and goes into its successor's queue.
+        What it held comes back as delivery reports, and goes into its successor's queue. Never
+        called in the caller's thread, except by `flush()` and `close()`: it waits and logs.
         """
         with self._starting:
             if self._producer is not producer:
                 return
-            self._start()
+            try:
+                self._start()
+            except ValueError:  # no thread or file is to be had: tried again with the next event
+                return
         log.warning("the broker does not know its client any more; a new one goes on")
         producer.purge()
+        self._take_back()
 
     def _on_delivery(
         self,
