@@ -55,7 +55,7 @@ def partitions_of(consumer: Consumer, topic: str) -> list[int]:
     try:
         metadata = consumer.list_topics(topic, timeout=REQUEST_TIMEOUT_S).topics[topic]
     except KafkaException as error:
-        raise LogUnavailable(f"no Kafka broker answers: {error.args[0]}") from error
+        raise LogUnavailable(f"no Kafka broker answers: {error.args[0].str()}") from error
     if metadata.error is not None or not metadata.partitions:
         raise LogUnavailable(
             f"topic {topic} is missing: create it with `spendstream topics create`"
@@ -74,8 +74,8 @@ def bounds(consumer: Consumer, topic: str, partition: int) -> tuple[int, int]:
         except KafkaException as error:
             # a topic that was created a moment ago is still choosing its leader
             if error.args[0].code() not in _NO_LEADER or time.monotonic() > deadline:
-                raise LogUnavailable(f"{topic}/{partition}: {error.args[0]}") from error
-            time.sleep(POLL_S)
+                raise LogUnavailable(f"{topic}/{partition}: {error.args[0].str()}") from error
+            time.sleep(POLL_S)  # the broker tells nobody when it has chosen one
     if offsets is None:
         raise LogUnavailable(f"{topic}/{partition}: the broker did not say where it ends")
     return offsets

@@ -133,7 +133,7 @@ def _wait_for_views(client: Client, deadline: float, timeout: float) -> None:
             return
         if time.monotonic() > deadline:
             raise NotSettled([Behind("an insert into the roll-ups", 0, 0, 1)], timeout)
-        time.sleep(POLL_S / 5)  # an insert takes a few tenths of a second
+        time.sleep(POLL_S / 5)  # ClickHouse tells nobody when an insert ends; most end in tenths
 
 
 def wait_published(bootstrap_servers: str, workspace_id: str, timeout: float = 60.0) -> None:
@@ -187,4 +187,4 @@ def _wait(
             progress(behind)
         if time.monotonic() > deadline:
             raise NotSettled(behind, timeout)
-        time.sleep(POLL_S)
+        time.sleep(POLL_S)  # nobody reports a commit or an insert: both are looked up

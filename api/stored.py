@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from spendstream.schemas.topics import (
     USAGE_ALERTS,
@@ -47,7 +48,7 @@ def connect(clickhouse_url: str, database: str = DATABASE) -> Client:
             # without a session, one client serves several threads
             autogenerate_session_id=False,
         )
-    except Exception as error:  # the driver's errors share no base class with its transport's
+    except (ClickHouseError, OSError) as error:
         raise ClickHouseUnavailable(
             f"no ClickHouse with the database {database} answers at "
             f"{address.hostname}:{address.port}: {error}"

@@ -79,7 +79,7 @@ def feed(
                 # emit() drops what the queue cannot hold. This ends, broker or not: what is queued
                 # expires.
                 while emitter.stats.queued > MAX_QUEUED:
-                    time.sleep(0.01)
+                    time.sleep(0.01)  # flush() waits for the whole queue, nothing for some room
             if emitter.emit(call.event, id=call.id, time_ms=call.time_ms):
                 manifest.add(*call)
             if call.event.usage is not None:
@@ -107,4 +107,4 @@ def feed(
 def _sleep_until(moment: float) -> None:
     pause = moment - time.monotonic()
     if pause > 0:
-        time.sleep(pause)
+        time.sleep(pause)  # the calls are sent at the pace at which they happened

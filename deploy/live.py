@@ -44,7 +44,7 @@ def latencies_ms(
                     found.setdefault(event_id, now)
             if all_sent.is_set() and deadline == float("inf"):
                 deadline = now + PATIENCE_S
-            time.sleep(_LOOK_S)
+            time.sleep(_LOOK_S)  # the finest latency that can be told; ClickHouse calls nobody back
 
     looker = threading.Thread(target=look)
     looker.start()
@@ -52,7 +52,7 @@ def latencies_ms(
     with UsageEmitter(bootstrap_servers, source=SOURCE) as emitter:
         for number, call in enumerate(calls):
             moment = began + number / PER_SECOND
-            time.sleep(max(0.0, moment - time.monotonic()))
+            time.sleep(max(0.0, moment - time.monotonic()))  # an even pace is what is measured
             now_ms = time.time_ns() // 1_000_000
             intended[call.id] = moment
             if emitter.emit(call.event, id=call.id, time_ms=now_ms):

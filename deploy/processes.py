@@ -152,7 +152,7 @@ def end_leftovers(file: Path) -> list[str]:
                 os.killpg(int(pid), signal.SIGKILL)
             deadline = time.monotonic() + 10
             while _birth(int(pid)) == birth and time.monotonic() < deadline:
-                time.sleep(0.02)
+                time.sleep(0.02)  # it is no child of ours: there is nothing to wait() for
     file.unlink(missing_ok=True)
     return found
 

@@ -10,6 +10,7 @@ import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Final
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import Field, ValidationError, field_validator
@@ -72,6 +73,8 @@ class Settings(BaseSettings):
     def _http(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("http://", "https://")):
             raise ValueError(f"{value!r} does not begin with http:// or https://")
+        if value is not None and not _leads_somewhere(value):
+            raise ValueError(f"{value!r} is not http://host:port")
         return value
 
     @classmethod
@@ -100,6 +103,14 @@ def load() -> Settings:
     if errors:
         raise SettingsError(errors)
     return settings
+
+
+def _leads_somewhere(url: str) -> bool:
+    try:
+        address = urlsplit(url)
+        return bool(address.hostname) and address.port != 0
+    except ValueError:  # brackets that do not close, a port that is no number or too high
+        return False
 
 
 def _plain(location: tuple[int | str, ...], message: str) -> str:

@@ -69,6 +69,15 @@ def test_broken_toml_is_said_plainly(elsewhere: Path) -> None:
         load()
 
 
+@pytest.mark.parametrize("url", ["http://", "http://h:99999", "http://h:many", "https://[::1"])
+def test_an_address_that_leads_nowhere_is_refused(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPENDSTREAM_CLICKHOUSE_URL", url)
+    with pytest.raises(SettingsError, match="is not http://host:port"):
+        load()
+
+
 @pytest.mark.parametrize("servers", ["a:1", "a:1,b:65535", "[::1]:9092"])
 def test_servers_that_are_right(servers: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPENDSTREAM_BOOTSTRAP_SERVERS", servers)
