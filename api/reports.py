@@ -9,83 +9,34 @@ plain decimal string of USD, exact.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from clickhouse_connect.driver.client import Client
 
-Row: TypeAlias = dict[str, Any]
-Filters: TypeAlias = Mapping[str, str | Sequence[str]]
+from spendstream.api.report_tables import (
+    EPOCH,
+    GROUPS,
+    NAMED,
+    ONLY_WITH,
+    PERIODS,
+    RAW,
+    TAG_PREFIX,
+    Filters,
+    Table,
+    cheapest,
+    values,
+)
 
-TAG_PREFIX: Final = "tag:"
+__all__ = ["GROUPS", "Filters", "ReportError", "Row", "Statement", "build", "plain", "report"]
+
+Row: TypeAlias = dict[str, Any]
 
 
 class ReportError(ValueError):
     """The report that was asked for does not exist; says what there is."""
-
-
-class _Group(NamedTuple):
-    """`columns`: what a table must have; `value`: how it is read from them."""
-
-    columns: tuple[str, ...]
-    value: str
-
-
-_NAMED: Final = {
-    "workspace": _Group(("workspace_id",), "workspace_id"),
-    "user": _Group(("user_id",), "user_id"),
-    "model": _Group(("model",), "model"),
-    "provider": _Group(("provider",), "provider"),
-    "request_type": _Group(("request_type",), "request_type"),
-    "task": _Group(("task_id",), "task_id"),
-    "trackable": _Group(
-        ("trackable_type", "trackable_id"),
-        "if(trackable_id = '', '', concat(trackable_type, '/', trackable_id))",
-    ),
-    "api_key": _Group(("api_key_id",), "api_key_id"),
-    "quality": _Group(("cost_quality",), "cost_quality"),
-}
-_PERIODS: Final = {
-    "hour": ("toStartOfHour({time})", "%Y-%m-%dT%H:00:00Z", timedelta(hours=1)),
-    "day": ("toStartOfDay({time})", "%Y-%m-%d", timedelta(days=1)),
-    "month": ("toStartOfMonth({time})", "%Y-%m", timedelta(days=1)),
-}
-GROUPS: Final = (*_NAMED, "tag", *_PERIODS)
-
-# A task or trackable has its whole life in one rollup row, and only calls that have one are in
-# there; the same holds where the report must read raw rows instead.
-_ONLY_WITH: Final = {"task": "task_id", "trackable": "trackable_id"}
-
-
-class _Table(NamedTuple):
-    """A table to report from. `grain` None: it knows no time at all."""
-
-    name: str
-    time: str
-    grain: timedelta | None
-    columns: frozenset[str]
-
-
-_COMMON: Final = frozenset({"provider", "model"})
-_BY_WORKSPACE: Final = _COMMON | {"workspace_id"}
-_TYPED: Final = _BY_WORKSPACE | {"request_type", "cost_quality"}
-
-# the fewest rows first: the first that has all that is asked for is read
-_ROLLUPS: Final = (
-    _Table("usage_total", "", None, _BY_WORKSPACE),
-    _Table("usage_hour", "hour", timedelta(hours=1), _COMMON),
-    _Table("usage_trackable", "", None, _BY_WORKSPACE | {"trackable_type", "trackable_id"}),
-    _Table("usage_task", "", None, _BY_WORKSPACE | {"task_id"}),
-    _Table("usage_day", "toDateTime(day, 'UTC')", timedelta(days=1), _TYPED),
-    _Table("usage_quarter", "quarter", timedelta(minutes=15), _TYPED),
-    _Table(
-        "usage_user_day", "toDateTime(day, 'UTC')", timedelta(days=1), _BY_WORKSPACE | {"user_id"}
-    ),
-)
-_RAW: Final = "usage_raw"
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Statement(NamedTuple):
@@ -118,13 +69,14 @@ def report(
         `charge_usd`, `unpriced_requests`. Grouped by task or trackable, only calls that have one.
 
     Raises:
-        ReportError: unknown group or filter, a group given twice, or a time without a zone.
+        ReportError: unknown group or filter, a group given twice, or a time without a zone; every
+            mistake, one a line.
     """
     statement = build(group_by, start, end, filters)
     result = client.query(statement.sql, parameters=statement.parameters)
     rows = []
-    for values in result.result_rows:
-        names, sums = values[: len(group_by)], values[len(group_by) :]
+    for found in result.result_rows:
+        names, sums = found[: len(group_by)], found[len(group_by) :]
         requests, input_tokens, output_tokens, cost, charge, unpriced = sums
         row: Row = {
             group: name if name != "" else None for group, name in zip(group_by, names, strict=True)
@@ -156,16 +108,18 @@ def build(
     parameters: dict[str, Any] = {}
     filters = filters or {}
     _check(group_by, filters, start, end)
-    source = _source(group_by, filters, start, end, table)
+    source = cheapest(group_by, filters, start, end, table)
+    if source is None:
+        raise ReportError(f"{table} does not have what was asked for")
     selected = [_value(group, source, parameters) for group in group_by]
-    conditions = [f"{_ONLY_WITH[group]} != ''" for group in group_by if group in _ONLY_WITH]
+    conditions = [f"{ONLY_WITH[group]} != ''" for group in group_by if group in ONLY_WITH]
     for number, (group, wanted) in enumerate(sorted(filters.items())):
         name = f"filter_{number}"
-        parameters[name] = [wanted] if isinstance(wanted, str) else list(wanted)
+        parameters[name] = list(values(wanted))
         conditions.append(f"{_value(group, source, parameters)} IN {{{name}:Array(String)}}")
     for bound, sign, name in ((start, ">=", "start_ms"), (end, "<", "end_ms")):
         if bound is not None:
-            parameters[name] = (bound - _EPOCH) // timedelta(milliseconds=1)
+            parameters[name] = (bound - EPOCH) // timedelta(milliseconds=1)
             moment = f"fromUnixTimestamp64Milli({{{name}:Int64}}, 'UTC')"
             conditions.append(f"{source.time} {sign} {moment}")
     columns = [f"{value} AS g{number}" for number, value in enumerate(selected)]
@@ -187,72 +141,37 @@ def plain(amount: Decimal | int) -> str:
 def _check(
     group_by: Sequence[str], filters: Filters, start: datetime | None, end: datetime | None
 ) -> None:
-    errors = []
-    for what, names in (("group", group_by), ("filter", list(filters))):
-        for name in names:
-            known = name in _NAMED or (name.startswith(TAG_PREFIX) and name != TAG_PREFIX)
-            if not known and not (what == "group" and name in _PERIODS):
-                errors.append(f"unknown {what} {name!r}")
-    errors += [f"group {n!r} is given twice" for n in set(group_by) if group_by.count(n) > 1]
+    wrong = []
+    if unknown := [name for name in group_by if not _exists(name) and name not in PERIODS]:
+        wrong.append(f"unknown group {_quoted(unknown)}: groups are {_shown(GROUPS)}")
+    if unknown := [name for name in filters if not _exists(name)]:
+        there_are = [name for name in GROUPS if name not in PERIODS]
+        wrong.append(f"unknown filter {_quoted(unknown)}: filters are {_shown(there_are)}")
+    wrong += [f"group {n!r} is given twice" for n in sorted(set(group_by)) if group_by.count(n) > 1]
     for name, bound in (("start", start), ("end", end)):
         if bound is not None and bound.tzinfo is None:
-            errors.append(f"{name} has no time zone: {bound.isoformat()}")
-    if errors:
-        there_are = ", ".join("tag:<key>" if group == "tag" else group for group in GROUPS)
-        raise ReportError(f"{'; '.join(sorted(errors))} (there are {there_are})")
+            wrong.append(f"{name} has no time zone: {bound.isoformat()}")
+    if wrong:
+        raise ReportError("\n".join(wrong))
 
 
-def _source(
-    group_by: Sequence[str],
-    filters: Filters,
-    start: datetime | None,
-    end: datetime | None,
-    table: str | None,
-) -> _Table:
-    names = [name for name in (*group_by, *filters) if name not in _PERIODS]
-    raw = _Table(_RAW, "counted", timedelta(milliseconds=1), frozenset())
-    if table == _RAW or any(name.startswith(TAG_PREFIX) for name in names):
-        return raw
-    needed = {column for name in names for column in _NAMED[name].columns}
-    grains = [_PERIODS[group][2] for group in group_by if group in _PERIODS]
-    bounds = [bound for bound in (start, end) if bound is not None]
-    for candidate in _ROLLUPS:
-        if (
-            table in (None, candidate.name)
-            and needed <= candidate.columns
-            and _holds_all(candidate, group_by, filters)
-            and _fits(candidate.grain, grains, bounds)
-        ):
-            return candidate
-    if table is not None:
-        raise ReportError(f"{table} does not have what was asked for")
-    return raw
+def _exists(name: str) -> bool:
+    return name in NAMED or (name.startswith(TAG_PREFIX) and name != TAG_PREFIX)
 
 
-def _holds_all(candidate: _Table, group_by: Sequence[str], filters: Filters) -> bool:
-    """Whether calls that the table leaves out are left out of the report, too."""
-    return all(
-        column not in candidate.columns
-        or group in group_by
-        or (group in filters and "" not in _values(filters[group]))
-        for group, column in _ONLY_WITH.items()
-    )
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names))
 
 
-def _fits(grain: timedelta | None, grains: Sequence[timedelta], bounds: Sequence[datetime]) -> bool:
-    """Whether all periods and bounds are whole numbers of the table's own."""
-    if grain is None:
-        return not grains and not bounds
-    return all(not period % grain for period in grains) and all(
-        not (bound - _EPOCH) % grain for bound in bounds
-    )
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join("tag:<key>" if name == "tag" else name for name in names)
 
 
-def _value(group: str, source: _Table, parameters: dict[str, Any]) -> str:
-    if group in _NAMED:
-        return f"toString({_NAMED[group].value})"
-    if group in _PERIODS:
-        start_of, shown, _ = _PERIODS[group]
+def _value(group: str, source: Table, parameters: dict[str, Any]) -> str:
+    if group in NAMED:
+        return f"toString({NAMED[group].value})"
+    if group in PERIODS:
+        start_of, shown, _ = PERIODS[group]
         # a parameter, because the driver would take the percent signs for its own
         name = f"format_{group}"
         parameters[name] = shown
@@ -266,12 +185,8 @@ def _value(group: str, source: _Table, parameters: dict[str, Any]) -> str:
     return f"tags[{{{name}:String}}]"
 
 
-def _values(wanted: str | Sequence[str]) -> Sequence[str]:
-    return [wanted] if isinstance(wanted, str) else wanted
-
-
-def _measures(source: _Table) -> list[str]:
-    if source.name == _RAW:
+def _measures(source: Table) -> list[str]:
+    if source.name == RAW:
         return [
             "count()",
             "sum(ifNull(input_tokens, 0))",

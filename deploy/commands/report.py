@@ -26,14 +26,12 @@ def moment(text: str) -> datetime:
     return given if given.tzinfo else given.replace(tzinfo=UTC)
 
 
-def _filter(texts: list[str]) -> dict[str, list[str]]:
-    filters: dict[str, list[str]] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise typer.BadParameter(f"{text!r} is not name=value", param_hint="--filter")
-        filters.setdefault(name, []).append(value)
-    return filters
+def named_value(text: str) -> tuple[str, str]:
+    """`workspace=northwind`; the value may be empty."""
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise typer.BadParameter(f"{text!r} is not name=value, like workspace=northwind")
+    return name, value
 
 
 def report(
@@ -51,7 +49,13 @@ def report(
         Any, typer.Option("--to", parser=moment, metavar="TIME", help="Before, UTC.")
     ] = None,
     filters: Annotated[
-        list[str] | None, typer.Option("--filter", help="name=value; repeat for more.")
+        list[Any] | None,
+        typer.Option(
+            "--filter",
+            parser=named_value,
+            metavar="NAME=VALUE",
+            help="Only these. Repeat it for more names, or for more values of one.",
+        ),
     ] = None,
     settled: Annotated[
         bool, typer.Option("--settled", help="First wait until all that was sent is stored.")
@@ -60,16 +64,22 @@ def report(
     json: Json = False,
 ) -> None:
     """Requests, tokens, cost and charge by group. Works with the stack stopped, too."""
+    from spendstream.api.reports import build
     from spendstream.api.reports import report as grouped
     from spendstream.deploy.clickhouse import reading
 
     settings = load()
     groups = [name.strip() for name in group_by.split(",") if name.strip()]
+    wanted: dict[str, list[str]] = {}
+    for name, value in filters or []:
+        wanted.setdefault(name, []).append(value)
+    # mistakes are told before ClickHouse is looked for, or started
+    build(groups, start, end, wanted)
     with reading(settings) as (_, client):
         if settled:
             wait(bootstrap_servers(settings), client, timeout)
         with working("adding up"):
-            rows = grouped(client, groups, start, end, _filter(filters or []))
+            rows = grouped(client, groups, start, end, wanted)
     if json:
         print_json(rows)
     else:

@@ -14,7 +14,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from spendstream.api.records import alerts, dead_letter_counts, dead_letters, overage
-from spendstream.api.reports import GROUPS, ReportError, Row, build, report
+from spendstream.api.reports import GROUPS, Row, build, report
 from spendstream.api.summary import summary
 from spendstream.schemas import Plan, Usage, UsageEvent
 from tests.integration.stored import NOON, Figures, Sent, refused, some_events
@@ -220,17 +220,6 @@ def test_injection_strings_are_data(clickhouse: ClickHouseServer, name: str) -> 
         client.close()
         admin.command(f"DROP DATABASE IF EXISTS {database}")
         admin.close()
-
-
-def test_what_there_is_is_named() -> None:
-    with pytest.raises(
-        ReportError, match=r"unknown filter 'hour'; unknown group 'colour'.*tag:<key>"
-    ):
-        build(["colour"], filters={"hour": "x"})
-    with pytest.raises(ReportError, match="given twice"):
-        build(["model", "model"])
-    with pytest.raises(ReportError, match="no time zone"):
-        build([], datetime(2026, 1, 1))
 
 
 def test_dead_letters_are_there_byte_for_byte(client: Client) -> None:

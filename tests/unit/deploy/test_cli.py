@@ -15,6 +15,10 @@ from spendstream.deploy import cli, failures
         (["replay"], "Missing argument"),
         (["topics", "create", "--partitions", "0"], "Invalid value for '--partitions'"),
         (["report", "--from", "yesterday"], "a date or time like"),
+        (["report", "--filter", "x"], "Invalid value for '--filter': 'x' is not name=value"),
+        (["report", "--filter", "=x"], "Invalid value for '--filter': '=x' is not name=value"),
+        (["report", "--filter", "colour=red"], "unknown filter 'colour': filters are workspace,"),
+        (["report", "--group-by", "model,colour"], "unknown group 'colour': groups are workspace,"),
     ],
 )
 def test_wrong_arguments(
