@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Final
 
@@ -28,6 +28,9 @@ from spendstream.deploy.settings import Settings
 SUPERVISOR: Final = "supervisor"
 STOP_S: Final = 150.0
 """More than the stack may take to drain and to end every process."""
+
+# SIGHUP: the terminal was closed
+_STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 log: Final = logging.getLogger("spendstream.supervisor")
 
@@ -51,7 +54,7 @@ def supervise(
     Raises:
         HomeLocked, and what `EmbeddedStack.run` raises.
     """
-    from spendstream.deploy.stack import EmbeddedStack, signals
+    from spendstream.deploy.stack import EmbeddedStack
 
     home = Home(settings.home)
     home.create()
@@ -60,7 +63,7 @@ def supervise(
         home.forget_ending()
         _log_to(home)
         stopping, hurrying = threading.Event(), threading.Event()
-        with signals(stopping, hurrying):
+        with _signals(stopping, hurrying):
             EmbeddedStack(settings, stopping, hurrying, phase).run(on_ready)
         home.tell_ending(None)
     except Exception as error:  # whatever it is, `down` must hear of it; it is raised again
@@ -161,6 +164,23 @@ def stop(home: Home, timeout: float = STOP_S) -> Stop:
             f"{home.log(SUPERVISOR)} may say why",
         )
     return Stop(True, ending.fault)
+
+
+@contextlib.contextmanager
+def _signals(stopping: threading.Event, hurrying: threading.Event) -> Iterator[None]:
+    """Ctrl-C and SIGTERM stop in order; a second one stops without draining."""
+
+    def handle(_: int, __: object) -> None:
+        if stopping.is_set():
+            hurrying.set()
+        stopping.set()
+
+    before = {sign: signal.signal(sign, handle) for sign in _STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for sign, handler in before.items():
+            signal.signal(sign, handler)
 
 
 def _as_environment(settings: Settings) -> dict[str, str]:

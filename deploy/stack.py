@@ -11,12 +11,9 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import signal
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -27,24 +24,15 @@ from spendstream.api.jobs.rebuild import RebuildFailed, rebuild
 from spendstream.api.log import LogUnavailable
 from spendstream.api.settled import NotSettled, wait_settled
 from spendstream.api.stored import ClickHouseUnavailable, connect
-from spendstream.deploy import clickhouse, failures, topics_admin
-from spendstream.deploy.embedded.broker import (
-    answers,
-    broker_command,
-    free_port,
-    refuse_taken,
-)
+from spendstream.deploy import failures, topics_admin
+from spendstream.deploy.embedded.broker import free_port, refuse_taken
 from spendstream.deploy.home import Addresses, Home
-from spendstream.deploy.processes import Service, end_leftovers, write_leftovers
+from spendstream.deploy.processes import end_leftovers, write_leftovers
+from spendstream.deploy.services import BROKER, CLICKHOUSE, SINK, WORKER, Services
 from spendstream.deploy.settings import Settings
 from spendstream.deploy.supervisor import KeepsDying, Stopping, Supervisor
 from spendstream.schemas.topics import EMBEDDED_PARTITIONS
 from spendstream.sinks.clickhouse.migrate import migrate
-
-BROKER: Final = "broker"
-CLICKHOUSE: Final = "clickhouse"
-WORKER: Final = "worker"
-SINK: Final = "sink"
 
 ANY_DATABASE: Final = "default"
 """One that is always there: ours is made by the migrations."""
@@ -52,10 +40,6 @@ BROKER_ATTEMPTS: Final = 5
 DRAIN_S: Final = 60.0
 LEAST_FREE_BYTES: Final = 200 * 1024**2
 _LOOK_S: Final = 0.1
-# the embedded broker lets a new group wait half a session before it starts
-_SESSION: Final = ("--session-timeout", "4")
-# SIGHUP: the terminal was closed
-_STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _DISK_EVERY_S: Final = 10.0
 
 log: Final = logging.getLogger("spendstream.supervisor")
@@ -102,6 +86,7 @@ class EmbeddedStack:
         self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
         self.bootstrap_servers = f"127.0.0.1:{settings.kafka_port or free_port()}"
         self.clickhouse_url = f"http://127.0.0.1:{settings.clickhouse_port or free_port()}"
+        self._services = Services(self._home, settings, self.bootstrap_servers, self.clickhouse_url)
 
     def run(self, on_ready: Callable[[Addresses], None]) -> None:
         """Start, keep running until told to stop, drain and end.
@@ -127,9 +112,9 @@ class EmbeddedStack:
 
     def _start(self) -> None:
         self._phase("starting the broker")
-        self._supervisor.start(self._broker())
+        self._supervisor.start(self._services.broker())
         self._phase("starting ClickHouse")
-        self._supervisor.start(self._clickhouse())
+        self._supervisor.start(self._services.clickhouse())
         self._fill_broker()
 
     def _fill_broker(self) -> None:
@@ -151,7 +136,7 @@ class EmbeddedStack:
         )
         log.info("loaded into the broker: %s", rebuilt._asdict())
         self._phase("starting the worker and the sink")
-        self._supervisor.start(self._worker(), self._sink())
+        self._supervisor.start(self._services.worker(), self._services.sink())
 
     def _watch(self) -> None:
         """Restart what dies until told to stop, which raises Stopping."""
@@ -177,7 +162,7 @@ class EmbeddedStack:
         for attempt in range(1, BROKER_ATTEMPTS + 1):
             for name in (WORKER, SINK, BROKER):
                 self._supervisor.kill(name)
-            self._supervisor.start(self._broker())
+            self._supervisor.start(self._services.broker())
             while not self._supervisor.all_ready:  # ClickHouse may be down as well
                 self._supervisor.look()
                 self._supervisor.pause(_LOOK_S)
@@ -262,66 +247,3 @@ class EmbeddedStack:
                 f"{LEAST_FREE_BYTES // 1024**2} MB are needed. Free some, or choose another "
                 "directory with SPENDSTREAM_HOME."
             )
-
-    def _broker(self) -> Service:
-        port = int(self.bootstrap_servers.rpartition(":")[2])
-        return Service(
-            BROKER,
-            tuple(broker_command(port)),
-            self._home.log(BROKER),
-            ready=lambda: answers(self.bootstrap_servers),
-            start_s=20,
-            stop_s=5,
-        )
-
-    def _clickhouse(self) -> Service:
-        port = self.clickhouse_url.rpartition(":")[2]
-        command = (sys.executable, "-m", "spendstream.deploy.embedded.chdb_server")
-        return Service(
-            CLICKHOUSE,
-            (*command, "--data-dir", str(self._home.clickhouse), "--port", port),
-            self._home.log(CLICKHOUSE),
-            ready=lambda: clickhouse.answers(self.clickhouse_url),
-            orphan_signal=signal.SIGTERM,
-        )
-
-    def _worker(self) -> Service:
-        return self._ours(WORKER, "--group", self._settings.worker_group, *_SESSION)
-
-    def _sink(self) -> Service:
-        return self._ours(SINK, "--group", self._settings.sink_group, "--mirror", *_SESSION)
-
-    def _ours(self, name: str, *options: str) -> Service:
-        ready_file = self._home.ready_file(name)
-        addresses = {
-            "SPENDSTREAM_HOME": str(self._home.path),
-            "SPENDSTREAM_BOOTSTRAP_SERVERS": self.bootstrap_servers,
-            "SPENDSTREAM_CLICKHOUSE_URL": self.clickhouse_url,
-            "SPENDSTREAM_CLICKHOUSE_DATABASE": self._database,
-        }
-        command = (sys.executable, "-m", "spendstream.deploy.cli", name)
-        return Service(
-            name,
-            (*command, "--ready-file", str(ready_file), *options),
-            self._home.log(name),
-            ready=ready_file.exists,
-            ready_file=ready_file,
-            environment=addresses,
-        )
-
-
-@contextmanager
-def signals(stopping: threading.Event, hurrying: threading.Event) -> Iterator[None]:
-    """Ctrl-C and SIGTERM stop in order; a second one stops without draining."""
-
-    def handle(_: int, __: object) -> None:
-        if stopping.is_set():
-            hurrying.set()
-        stopping.set()
-
-    before = {sign: signal.signal(sign, handle) for sign in _STOP_SIGNALS}
-    try:
-        yield
-    finally:
-        for sign, handler in before.items():
-            signal.signal(sign, handler)

@@ -14,6 +14,7 @@ import pytest
 from spendstream.api.settled import Behind, NotSettled
 from spendstream.deploy import background, cli, failures, stack
 from spendstream.deploy.home import Addresses, Home
+from spendstream.deploy.services import WORKER
 from spendstream.deploy.settings import Settings
 from spendstream.deploy.stack import EmbeddedStack, NotStored
 from spendstream.deploy.supervisor import Supervisor, _Kept
@@ -116,6 +117,7 @@ def test_the_supervisor_leaves_a_last_word(
             raise error
 
     monkeypatch.setattr(EmbeddedStack, "run", run)
+    monkeypatch.setattr(background, "_log_to", lambda _: None)  # it is for the whole process
     settings = Settings(home=home.path)
     if error is None:
         background.supervise(settings, print, print)
@@ -136,7 +138,7 @@ class Started(EmbeddedStack):
         super().__init__(Settings(home=home.path), self.stopping, threading.Event(), print)
 
     def _start(self) -> None:
-        self._supervisor._kept[stack.WORKER] = _Kept(self._worker())
+        self._supervisor._kept[WORKER] = _Kept(self._services.worker())
 
     def ready(self, _: Addresses) -> None:
         self.stopping.set()
