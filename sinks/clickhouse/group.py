@@ -9,7 +9,7 @@ from __future__ import annotations
 import concurrent.futures
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -88,6 +88,8 @@ class Group:
                 # broker busy
                 "fetch.wait.max.ms": 100,
                 "fetch.min.bytes": 1_048_576,
+                # behind, a fetch for each megabyte would be what a loader waits for
+                "max.partition.fetch.bytes": 4_194_304,
                 "queued.max.messages.kbytes": 65_536,
                 "topic.metadata.refresh.interval.ms": 5_000,
                 **config.client_settings(),
@@ -111,8 +113,7 @@ class Group:
 
     def turn(self, draining: bool = False) -> None:
         """Poll once, then give every lane what it can do next. Raises Stop when all stopped."""
-        for message in self._consumer.consume(POLL_RECORDS, POLL_SECONDS):
-            self._take(message)
+        self._take(self._consumer.consume(POLL_RECORDS, POLL_SECONDS))
         turn = self._whose_turn()
         for number, running in self._lanes.items():
             self._advance(running, draining or number == turn)
@@ -153,26 +154,35 @@ class Group:
         self._consumer.close()
         self._give_away([*self._lanes], ours=True)
 
-    # -------------------------------------------------------------------------- one message
+    # ----------------------------------------------------------------------- what was polled
 
-    def _take(self, message: Message) -> None:
-        error = message.error()
-        if error is not None:
-            self._note(message, error)
-            return
-        topic, partition, offset = message.topic(), message.partition(), message.offset()
-        assert topic is not None
-        assert partition is not None
-        assert offset is not None
-        running = self._lanes.get(partition)
-        if running is None or not running.reading or running.stopped:
-            return  # fetched before a rebalance or a seek
-        self._last_record = time.monotonic()
-        self._at_end.discard((topic, partition))
-        try:
-            running.lane.add(topic, offset, message.key(), message.value(), message.timestamp()[1])
-        except Stop as stop:
-            self._stop(running, stop)
+    def _take(self, messages: Sequence[Message]) -> None:
+        """Hand the messages to their lanes, those of one topic and partition together."""
+        runs: defaultdict[tuple[str | None, int | None], list[Message]] = defaultdict(list)
+        for message in messages:
+            error = message.error()
+            if error is None:
+                runs[message.topic(), message.partition()].append(message)
+            else:  # what came before the end of a partition is taken before it
+                self._hand_over(runs)
+                runs.clear()
+                self._note(message, error)
+        self._hand_over(runs)
+
+    def _hand_over(self, runs: Mapping[tuple[str | None, int | None], list[Message]]) -> None:
+        now = time.monotonic()
+        for (topic, partition), messages in runs.items():
+            assert topic is not None
+            assert partition is not None
+            running = self._lanes.get(partition)
+            if running is None or not running.reading or running.stopped:
+                continue  # fetched before a rebalance or a seek
+            self._last_record = now
+            self._at_end.discard((topic, partition))
+            try:
+                running.lane.add(topic, messages, now)
+            except Stop as stop:
+                self._stop(running, stop)
 
     def _note(self, message: Message, error: KafkaError) -> None:
         topic, partition = message.topic() or "", message.partition()

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 import structlog
-from confluent_kafka import OFFSET_BEGINNING
+from confluent_kafka import OFFSET_BEGINNING, Message
 
 from spendstream.schemas.topics import (
     USAGE_ALERTS,
@@ -256,24 +256,26 @@ class Lane:
 
     # ------------------------------------------------------------------------ the main thread
 
-    def add(
-        self, topic: str, offset: int, key: bytes | None, value: bytes | None, timestamp_ms: int
-    ) -> None:
-        """Take the next record of a topic. Raises Stop."""
+    def add(self, topic: str, messages: Sequence[Message], now: float) -> None:
+        """Take the next records of a topic, at `now` (monotonic seconds). Raises Stop."""
         if self.since is None:
-            self.since = time.monotonic()
+            self.since = now
         stream = self._streams.get(topic)
         if stream is not None:
             try:
-                stream.add(offset, value, timestamp_ms)
+                stream.add(messages)
             except Gap:
                 metrics.GAPS.labels(topic).inc()
                 raise
-        elif topic == WORKSPACE_CHECKPOINT:
-            self._held.add(key, value, offset)
-        else:
-            held = Held((key or b"").decode(), (value or b"").decode(), offset)
-            self._control.setdefault(topic, []).append(held)
+            return
+        for message in messages:
+            key, value, offset = message.key(), message.value(), message.offset()
+            assert offset is not None
+            if topic == WORKSPACE_CHECKPOINT:
+                self._held.add(key, value, offset)
+            else:
+                held = Held((key or b"").decode(), (value or b"").decode(), offset)
+                self._control.setdefault(topic, []).append(held)
 
     def full(self, topic: str) -> bool:
         """Whether to read no more of the topic until the next `take`."""

@@ -7,8 +7,11 @@ last intent's range again, no more and no less.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
+
+from confluent_kafka import Message
 
 from spendstream.sinks.clickhouse.batches import Batch
 from spendstream.sinks.clickhouse.intents import Intent
@@ -45,11 +48,15 @@ class Stream:
         before = pending.seq_before if pending else seq
         self._batch = Batch(table.topic, partition, before)
 
-    def add(self, offset: int, value: bytes | None, timestamp_ms: int) -> None:
-        """Take the next record. Raises Gap, Unreadable or Changed."""
-        self._batch.add(offset, value, timestamp_ms)
-        if self._pending is not None:
-            self._complete(self._pending)
+    def add(self, messages: Sequence[Message]) -> None:
+        """Take the next records. Raises Gap, Unreadable or Changed."""
+        arrived_ms = messages[0].timestamp()[1]  # of the others only the first could matter
+        for message in messages:
+            offset = message.offset()
+            assert offset is not None
+            self._batch.add(offset, message.value(), arrived_ms)
+            if self._pending is not None:
+                self._complete(self._pending)
 
     def _complete(self, intent: Intent) -> None:
         """See whether the intent's range has been read."""

@@ -6,6 +6,7 @@ import itertools
 
 import msgspec
 import pytest
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,6 +24,10 @@ INTENT = Intent(epoch="e", start=10, end=15, n=4, seq_before=5, seq=8, inserts=1
 
 def row(seq: int) -> bytes:
     return b'{"seq":%d,"partition":0}' % seq
+
+
+def record(offset: int, seq: int) -> Message:
+    return Message(offset=offset, value=row(seq), timestamp=(TIMESTAMP_LOG_APPEND_TIME, 0))
 
 
 def test_every_sequenced_topic_has_a_table() -> None:
@@ -67,14 +72,13 @@ def test_trust_ends_with_inserts_and_with_time() -> None:
 def test_what_was_taken_can_be_taken_again(first: int, more: int) -> None:
     before = Stream(TABLE, 0, "e", 0, None)
     for seq in range(1, first + 1):
-        before.add(seq * 2, row(seq), 0)
+        before.add([record(seq * 2, seq)])
     work, _ = before.take(7)
     assert work is not None
     # a crash; the next owner reads from the intent's start, as far as the topic goes by then
     after = Stream(TABLE, 0, "e", 0, work.intent)
     assert after.reading_again
-    for seq in range(1, first + more + 1):
-        after.add(seq * 2, row(seq), 0)
+    after.add([record(seq * 2, seq) for seq in range(1, first + more + 1)])
     again, _ = after.take(99)
     assert again is not None
     assert again.again
@@ -89,9 +93,9 @@ def test_what_was_taken_can_be_taken_again(first: int, more: int) -> None:
 def test_nothing_is_taken_before_the_range_is_whole() -> None:
     stream = Stream(TABLE, 0, "e", 5, INTENT)
     for offset, seq in ((10, 6), (11, 6), (12, 7)):
-        stream.add(offset, row(seq), 0)
+        stream.add([record(offset, seq)])
         assert stream.take(0) == (None, 0)
-    stream.add(14, row(8), 0)
+    stream.add([record(14, 8)])
     work, repeats = stream.take(0)
     assert work is not None
     assert (work.batch.range, repeats) == (Range(10, 15), 1)
@@ -112,7 +116,7 @@ def test_a_range_that_reads_differently_is_named(offsets: tuple[int, ...]) -> No
 
     def read() -> None:
         for offset, seq in zip(offsets, itertools.chain((6, 7), itertools.repeat(8)), strict=False):
-            stream.add(offset, row(seq), 0)
+            stream.add([record(offset, seq)])
 
     with pytest.raises(Changed, match="an intent stands for 4 records in 10–14 up to seq 8"):
         read()
@@ -120,15 +124,15 @@ def test_a_range_that_reads_differently_is_named(offsets: tuple[int, ...]) -> No
 
 def test_repeats_alone_are_counted_and_not_inserted() -> None:
     stream = Stream(TABLE, 0, "e", 5, None)
-    stream.add(1, row(4), 0)
-    stream.add(2, row(5), 0)
+    stream.add([record(1, 4)])
+    stream.add([record(2, 5)])
     assert stream.take(0) == (None, 2)
     assert stream.take(0) == (None, 0)
 
 
 def test_full() -> None:
     stream = Stream(TABLE, 0, "e", 0, None)
-    stream.add(0, row(1), 0)
+    stream.add([record(0, 1)])
     assert not stream.full(2)
-    stream.add(1, row(2), 0)
+    stream.add([record(1, 2)])
     assert stream.full(2)
