@@ -10,24 +10,15 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from decimal import ROUND_HALF_EVEN, Decimal
 from typing import NamedTuple
 
+from tests.support.oracle_prices import cost_of
 from tests.support.records import Call
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
 USD = 10**12
 DEFAULT_THRESHOLDS = (75, 80, 90, 95, 100)
-
-# USD a million tokens, as published by the providers: input, cache read, cache write, output
-PRICES: dict[tuple[str, str], tuple[str, str | None, str | None, str]] = {
-    ("openai", "gpt-4o"): ("2.5", "1.25", None, "10"),
-    ("openai", "gpt-4o-mini"): ("0.15", "0.075", None, "0.6"),
-    ("anthropic", "claude-sonnet-4-5"): ("3", "0.3", "3.75", "15"),
-}
-LONG_CONTEXT = {("anthropic", "claude-sonnet-4-5"): (200_000, ("6", "0.6", "7.5", "22.5"))}
-"""Above so many input tokens the whole call costs this."""
 
 
 class LimitFact(NamedTuple):
@@ -323,28 +314,6 @@ class Oracle:
         self.overage.append(
             OverageFact(workspace, period, bill.revision, start, end, self.time, final)
         )
-
-
-def cost_of(call: Call) -> int | None:
-    """Pico-USD; None: unpriced."""
-    if call.status == "blocked":
-        return 0
-    if call.input_tokens is None or (call.provider, call.model) not in PRICES:
-        return None
-    prices = PRICES[call.provider, call.model]
-    over, long = LONG_CONTEXT.get((call.provider, call.model), (10**9, prices))
-    fresh, read, write, output = long if call.input_tokens > over else prices
-    uncached = call.input_tokens
-    parts = [(call.output_tokens, output)]
-    for cached, price in ((call.cache_read, read), (call.cache_write, write)):
-        if price is not None:
-            uncached -= cached
-            parts.append((cached, price))
-    parts.append((uncached, fresh))
-    return sum(
-        int((Decimal(n) * Decimal(price) * 10**6).quantize(Decimal(1), rounding=ROUND_HALF_EVEN))
-        for n, price in parts
-    )
 
 
 def month(ms: int) -> str:

@@ -11,7 +11,8 @@ from typing import Any, Final, NamedTuple
 from clickhouse_connect.driver.client import Client
 
 from spendstream.api.jobs.checks.difference import Difference, difference
-from spendstream.api.jobs.recount import EXACT, ZERO, Counted, Prices, Recount, Sums, month_of
+from spendstream.api.jobs.recount import Counted, Recount, Sums, month_of
+from spendstream.api.jobs.recount_prices import EXACT, ZERO, Prices
 from spendstream.api.reports import plain
 
 Key = tuple[str, str]

@@ -15,7 +15,8 @@ from genai_prices.data_snapshot import get_snapshot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spendstream.api.jobs.recount import Prices, read_manifests, recount, standing
+from spendstream.api.jobs.recount import read_manifests, recount, standing
+from spendstream.api.jobs.recount_prices import Prices
 from spendstream.schemas.money import usd_from_pico
 from spendstream.schemas.price_compile import compile_book
 from spendstream.schemas.prices import price
@@ -227,4 +228,5 @@ def test_it_shares_no_module_with_what_it_checks() -> None:
         "spendstream.api",
         "spendstream.api.jobs",
         "spendstream.api.jobs.recount",
+        "spendstream.api.jobs.recount_prices",
     ]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from spendstream.schemas.topics import USAGE_PRICED
 from tests.support.core import Driver
-from tests.support.oracle import PRICES, cost_of
+from tests.support.oracle_prices import PRICES, cost_of
 from tests.support.records import NOON, Call
 
 
