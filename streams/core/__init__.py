@@ -1,0 +1,1 @@
+"""What the worker decides, as pure functions: no Faust, no Kafka, no clock of its own."""
