@@ -44,7 +44,9 @@ def reading(settings: Settings) -> Iterator[tuple[str, Client]]:
         yield from _with_client(url, settings.clickhouse_database)
         return
     if home.holder() is not None:
-        raise ClickHouseUnavailable(f"the stack on {home.path} is just starting or stopping")
+        raise ClickHouseUnavailable(
+            f"the stack on {home.path} is starting or stopping: try again in a moment"
+        )
     if not any(home.clickhouse.glob("*")):
         raise ClickHouseUnavailable(
             f"there is no data in {home.path} and no stack runs on it: "

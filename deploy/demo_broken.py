@@ -71,5 +71,6 @@ def send_broken(bootstrap_servers: str, run: str, now_ms: int) -> int:
         headers = cloudevent.headers(f"broken-{run}-{number}".encode(), b"demo", time_ms)
         producer.produce(USAGE_EVENTS, value, b"globex", headers=headers, on_delivery=on_delivery)
     if producer.flush(30) or failed:
-        raise CommandError(f"Kafka took not all records: {failed[:1]}", failures.UNAVAILABLE)
+        why = failed[0] if failed else "no answer within 30 s"
+        raise CommandError(f"Kafka did not take all records: {why}", failures.UNAVAILABLE)
     return len(times)

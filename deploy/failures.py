@@ -30,6 +30,7 @@ def exit_code(error: Exception) -> int | None:
 
     from spendstream.api.jobs.control import ControlUnavailable, StaleEdit
     from spendstream.api.jobs.rebuild import RebuildFailed
+    from spendstream.api.jobs.recount import ManifestError
     from spendstream.api.log import LogUnavailable
     from spendstream.api.plans_file import PlansError
     from spendstream.api.reports import ReportError
@@ -46,7 +47,7 @@ def exit_code(error: Exception) -> int | None:
 
     if isinstance(error, CommandError):
         return error.exit_code
-    if isinstance(error, SettingsError | PlansError | ReportError | TraceError):
+    if isinstance(error, SettingsError | PlansError | ReportError | TraceError | ManifestError):
         return WRONG_INPUT
     if isinstance(error, StaleEdit | NotStored):
         return NOT_RIGHT

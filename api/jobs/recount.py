@@ -25,6 +25,10 @@ from typing import Any, NamedTuple
 from spendstream.api.jobs.recount_prices import EXACT, PICO, ZERO, Prices
 
 
+class ManifestError(ValueError):
+    """A manifest was changed by somebody else; the message says where."""
+
+
 class Counted(NamedTuple):
     """One event that counts. `cost` in USD; None: unpriced."""
 
@@ -84,7 +88,7 @@ def read_manifests(directory: Path) -> Iterator[dict[str, Any]]:
     """Events of all manifests, oldest file first.
 
     Raises:
-        ValueError: a line is not an event; a torn last line (its writer was killed) is left out.
+        ManifestError: a line is not an event; a torn last line (its writer was killed) is left out.
     """
     for path in sorted(directory.glob("*.jsonl")):
         with path.open(encoding="utf-8") as lines:
@@ -95,7 +99,7 @@ def read_manifests(directory: Path) -> Iterator[dict[str, Any]]:
                     event = json.loads(line)
                     event["workspace_id"], event["id"]
                 except (ValueError, KeyError, TypeError) as error:
-                    raise ValueError(f"{path}, line {number}: not an event: {error}") from error
+                    raise ManifestError(f"{path}, line {number}: not an event") from error
                 yield event
 
 

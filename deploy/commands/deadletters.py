@@ -12,15 +12,27 @@ from rich.table import Table
 from spendstream.deploy.commands.options import Json, Timeout, bootstrap_servers, wait
 from spendstream.deploy.console import out, print_json, say
 from spendstream.deploy.settings import load
+from spendstream.schemas.reasons import Reason
 
 SHOWN = 50
 ALL = 10_000_000
 
 
+def reason_code(text: str) -> str:
+    """`too_old`, as in `schemas.reasons`."""
+    if text not in list(Reason):
+        raise typer.BadParameter(f"{text!r} is not a reason code (there are {', '.join(Reason)})")
+    return text
+
+
 def deadletters(
-    reason: Annotated[str | None, typer.Option(help="Only this reason code.")] = None,
+    reason: Annotated[
+        str | None,
+        typer.Option(parser=reason_code, metavar="CODE", help="Only this one, like too_old."),
+    ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help=f"Newest first; default {SHOWN}, with --json all.")
+        int | None,
+        typer.Option(min=1, help=f"So many, the newest; default {SHOWN}, with --json all."),
     ] = None,
     settled: Annotated[
         bool, typer.Option("--settled", help="First wait until all that was sent is stored.")

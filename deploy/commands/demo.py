@@ -23,14 +23,15 @@ SETTLE_S = 60.0
 
 
 def demo(
-    seed: Annotated[int, typer.Option(help="Of the generated calls.")] = 2023,
+    seed: Annotated[int, typer.Option(help="Another number makes other calls.")] = 2023,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the stack running.")] = False,
     json: Json = False,
 ) -> None:
     """Start the stack, send an hour of calls at full speed, show the figures and prove them.
 
-    The data stays: `spendstream report` works after it, and another demo adds another hour. Exit
-    code 1 where any figure differs from the recount.
+    The data stays: `spendstream report` works after it, and another demo adds
+    another hour. Exit code 1 where any figure differs from the recount, or the
+    stack could not store all at its end.
     """
     from spendstream.deploy import background
 

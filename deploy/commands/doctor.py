@@ -34,7 +34,11 @@ class Finding:
 
 
 def doctor(json: Json = False) -> None:
-    """Look at disk, ports, broker, topics, workers and ClickHouse. Exit code 1 on a fault."""
+    """Look for what stands in the way. Exit code 1 where something does.
+
+    Looks at directory, disk, ports, broker, topics, workers and ClickHouse, and
+    changes nothing.
+    """
     settings = load()
     with working("looking"):
         findings = examine(settings)

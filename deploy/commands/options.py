@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
-Timeout = Annotated[float, typer.Option(min=0, help="Seconds to wait at most.")]
+Timeout = Annotated[float, typer.Option(min=0, help="Seconds that --settled waits at most.")]
 
 
 def bootstrap_servers(settings: Settings) -> str:

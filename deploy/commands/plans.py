@@ -18,13 +18,14 @@ from spendstream.schemas.money import cents_display
 app = typer.Typer(help="What workspaces may spend: set, show, list.", no_args_is_help=True)
 
 DEFAULT = "default"
+FILE = f"YAML: under `plans:`, a plan for each workspace named, or for `{DEFAULT}`."
 
 
 @app.command("set")
 def set_plans(
-    file: Annotated[Path, typer.Argument(help="YAML: `plans:` with a plan by workspace.")],
+    file: Annotated[Path, typer.Argument(help=FILE)],
     expect: Annotated[
-        int | None, typer.Option(min=0, help="Refuse where the newest version is another.")
+        int | None, typer.Option(min=0, help="Write only if the newest version is this one.")
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what would change.")
@@ -72,7 +73,7 @@ def set_plans(
 
 @app.command()
 def show(
-    workspace: Annotated[str, typer.Argument(help=f"Its id, or `{DEFAULT}`.")] = DEFAULT,
+    workspace: Annotated[str, typer.Argument(help=f"Id of a workspace, or `{DEFAULT}`.")] = DEFAULT,
     json: Json = False,
 ) -> None:
     """The plan in force for a workspace, with every default written out."""

@@ -30,17 +30,25 @@ def _speed(text: str) -> float | None:
 
 def replay(
     file: Annotated[Path, typer.Argument(help="CSV: TIMESTAMP, ContextTokens, GeneratedTokens.")],
-    workspaces: Annotated[int, typer.Option(min=1, help="Row i is of ws-(i mod this).")] = 50,
-    users: Annotated[int, typer.Option(min=1, help="Row i is of user-(i mod this).")] = 400,
-    models: Annotated[str, typer.Option(help="provider/model, comma-separated.")] = MODELS,
+    workspaces: Annotated[
+        int, typer.Option(min=1, help="Rows are dealt out to so many, in turn.")
+    ] = 50,
+    users: Annotated[int, typer.Option(min=1, help="As with workspaces.")] = 400,
+    models: Annotated[str, typer.Option(help="provider/model, comma-separated, in turn.")] = MODELS,
     speed: Annotated[
-        Any, typer.Option(parser=_speed, metavar="N|max", help="Times as fast as it happened.")
+        Any,
+        typer.Option(
+            parser=_speed,
+            metavar="N|max",
+            help="So many times as fast as it happened; max: at once.",
+        ),
     ] = "max",
     json: Json = False,
 ) -> None:
-    """Send a trace; its last call is now.
+    """Send the calls of a trace, moved in time so that the last one is now.
 
-    The ids come from the file: sent again within a day, it changes nothing.
+    The ids come from the file's name and rows: sent again within a day, it
+    changes nothing.
     """
     from spendstream.deploy.feed import feed
     from spendstream.deploy.manifest import writing
@@ -48,7 +56,6 @@ def replay(
     from spendstream.deploy.trace import read_trace
 
     settings = load()
-    servers = bootstrap_servers(settings)
     wanted = parse_models(models)
     rows = read_trace(file)
     calls = calls_of(
@@ -59,6 +66,7 @@ def replay(
         models=wanted,
         last_ms=time.time_ns() // 1_000_000,
     )
+    servers = bootstrap_servers(settings)
     home = Home(settings.home)
     home.create()
     with (

@@ -14,6 +14,7 @@ from spendstream.deploy.console import out, print_json, working
 from spendstream.deploy.settings import load
 
 NUMBERS = ("requests", "input_tokens", "output_tokens", "total_tokens")
+AT_OR_AFTER = "Only calls at or after it, like 2026-11-22 or 2026-11-22T10:00; UTC."
 MONEY = ("cost_usd", "charge_usd")
 
 
@@ -43,10 +44,10 @@ def report(
         ),
     ] = "workspace",
     start: Annotated[
-        Any, typer.Option("--from", parser=moment, metavar="TIME", help="At or after, UTC.")
+        Any, typer.Option("--from", parser=moment, metavar="TIME", help=AT_OR_AFTER)
     ] = None,
     end: Annotated[
-        Any, typer.Option("--to", parser=moment, metavar="TIME", help="Before, UTC.")
+        Any, typer.Option("--to", parser=moment, metavar="TIME", help="Only calls before it.")
     ] = None,
     filters: Annotated[
         list[Any] | None,

@@ -14,18 +14,26 @@ ANY_DATABASE = "default"
 
 
 def sink(
-    group: Annotated[str | None, typer.Option(help="Consumer group.")] = None,
-    ready_file: Annotated[Path | None, typer.Option(help="Touched when it loads.")] = None,
+    group: Annotated[str | None, typer.Option(help="Kafka consumer group; default as set.")] = None,
+    ready_file: Annotated[
+        Path | None, typer.Option(help="File that is made when it loads.")
+    ] = None,
     mirror: Annotated[
         bool,
-        typer.Option("--mirror", help="Also keep the workers' state in ClickHouse (embedded)."),
+        typer.Option(
+            "--mirror",
+            help="Keep the workers' state in ClickHouse, too: for a broker that forgets.",
+        ),
     ] = False,
     session_timeout: Annotated[
         float,
-        typer.Option(min=1, help="Seconds after which a silent loader loses its partitions."),
+        typer.Option(min=1, help="Seconds of silence after which others take its partitions."),
     ] = 10.0,
 ) -> None:
-    """Run one loader until SIGTERM. It creates and updates its tables first."""
+    """Load the workers' rows into ClickHouse until SIGTERM. Start several: they share them.
+
+    Its tables are created and updated first.
+    """
     from spendstream.api.stored import connect
     from spendstream.sinks.clickhouse.config import LoaderConfig
     from spendstream.sinks.clickhouse.loader import run

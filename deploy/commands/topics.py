@@ -14,14 +14,14 @@ from spendstream.deploy.console import out, print_json, say, working
 from spendstream.deploy.settings import load
 from spendstream.schemas.topics import BY_NAME, DAY_MS, DEFAULT_PARTITIONS, FOREVER
 
-app = typer.Typer(help="The topics: list, create, check.", no_args_is_help=True)
+app = typer.Typer(help="The topics in Kafka: list, create, check.", no_args_is_help=True)
 
-Partitions = Annotated[int, typer.Option(min=1, max=10_000, help="Fixed at creation.")]
+Partitions = Annotated[int, typer.Option(min=1, max=10_000, help="Cannot be changed later.")]
 
 
 @app.command("list")
 def list_topics(json: Json = False) -> None:
-    """What every topic is for, and how the broker has it."""
+    """What every topic is for, and what the broker has of it."""
     from spendstream.deploy.topics_admin import describe
 
     with working("asking the broker"):
@@ -62,11 +62,11 @@ def create(
 @app.command()
 def check(
     partitions: Annotated[
-        int | None, typer.Option(min=1, help="Expected; default that of usage.events.")
+        int | None, typer.Option(min=1, help="How many are right; default as usage.events has.")
     ] = None,
     json: Json = False,
 ) -> None:
-    """Compare with the table in schemas/topics.py. Exit code 1 where something differs."""
+    """Compare the broker's topics with what they should be. Exit code 1 where one differs."""
     from spendstream.deploy.topics_admin import check as check_topics
 
     with working("asking the broker"):

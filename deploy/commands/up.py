@@ -19,16 +19,19 @@ def up(
     ] = False,
     json: Json = False,
     kafka_port: Annotated[
-        int | None, typer.Option(help="Port of the broker; default a free one.", min=0, max=65535)
+        int | None,
+        typer.Option(help="Port of the broker; as set, or a free one.", min=0, max=65535),
     ] = None,
     clickhouse_port: Annotated[
-        int | None, typer.Option(help="Port of ClickHouse; default a free one.", min=0, max=65535)
+        int | None,
+        typer.Option(help="Port of ClickHouse; as set, or a free one.", min=0, max=65535),
     ] = None,
     status_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Start broker, ClickHouse, worker and sink on this machine. No Docker needed.
 
-    Ctrl-C, SIGTERM or `spendstream down` stops them in order: everything sent is stored first.
+    Ctrl-C, SIGTERM or `spendstream down` stops them in order: everything sent is
+    stored first, and where it cannot be, the reason is told, with exit code 1.
     A second Ctrl-C does not wait. Everything listens on 127.0.0.1 only.
     """
     from spendstream.deploy import background

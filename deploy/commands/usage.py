@@ -22,7 +22,7 @@ _DECISION = {"allow": "green", "warn": "yellow", "block": "red"}
 
 
 def usage(
-    workspace: Annotated[str, typer.Argument(help="Its id.")],
+    workspace: Annotated[str, typer.Argument(help="Id of the workspace.")],
     settled: Annotated[
         bool, typer.Option("--settled", help="First wait until all that was sent is counted.")
     ] = False,

@@ -27,8 +27,9 @@ def verify(
 ) -> None:
     """Recount everything in plain decimals and compare. Exit code 1 on any difference.
 
-    Recount from the manifests of what was sent = raw rows = rollups = the workers' state = credit
-    and overage, to the pico-dollar. With the stack stopped it reads what the workers stored last.
+    What was sent is recounted from its manifests. Raw rows, roll-ups, the
+    workers' counters, credit and overage must all come to the same figures.
+    With the stack stopped, what the workers stored last is compared.
     """
     from spendstream.api.jobs.verify import verify as verified
     from spendstream.deploy.clickhouse import reading

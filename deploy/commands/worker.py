@@ -12,16 +12,16 @@ from spendstream.deploy.settings import load
 
 
 def worker(
-    group: Annotated[str | None, typer.Option(help="Consumer group.")] = None,
+    group: Annotated[str | None, typer.Option(help="Kafka consumer group; default as set.")] = None,
     ready_file: Annotated[
-        Path | None, typer.Option(help="Touched when every assigned partition runs.")
+        Path | None, typer.Option(help="File that is made when it works on all its partitions.")
     ] = None,
     session_timeout: Annotated[
         float,
-        typer.Option(min=1, help="Seconds after which a silent worker loses its partitions."),
+        typer.Option(min=1, help="Seconds of silence after which others take its partitions."),
     ] = 10.0,
 ) -> None:
-    """Run one stream worker until SIGTERM. Several share the partitions."""
+    """Count, price and judge events until SIGTERM. Start several: they share the partitions."""
     from spendstream.streams.worker import WorkerConfig, run
 
     settings = load()

@@ -15,6 +15,8 @@ from spendstream.deploy import cli, failures
         (["replay"], "Missing argument"),
         (["topics", "create", "--partitions", "0"], "Invalid value for '--partitions'"),
         (["report", "--from", "yesterday"], "a date or time like"),
+        (["deadletters", "--reason", "to_old"], "'to_old' is not a reason code (there are"),
+        (["replay", "gone.csv"], "gone.csv cannot be read"),
         (["report", "--filter", "x"], "Invalid value for '--filter': 'x' is not name=value"),
         (["report", "--filter", "=x"], "Invalid value for '--filter': '=x' is not name=value"),
         (["report", "--filter", "colour=red"], "unknown filter 'colour': filters are workspace,"),
