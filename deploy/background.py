@@ -64,13 +64,14 @@ def supervise(
         _log_to(home)
         stopping, hurrying = threading.Event(), threading.Event()
         with _signals(stopping, hurrying):
-            EmbeddedStack(settings, stopping, hurrying, phase).run(on_ready)
-        home.tell_ending(None)
-    except Exception as error:  # whatever it is, `down` must hear of it; it is raised again
-        log.error("%s", failures.plain(error))
-        with contextlib.suppress(OSError):  # the disk may be what is wrong
-            home.tell_ending(failures.plain(error))
-        raise
+            try:
+                EmbeddedStack(settings, stopping, hurrying, phase).run(on_ready)
+            except Exception as error:  # whatever it is, `down` must hear of it; it is raised again
+                log.error("%s", failures.plain(error))
+                with contextlib.suppress(OSError):  # the disk may be what is wrong
+                    home.tell_ending(failures.plain(error))
+                raise
+            home.tell_ending(None)
     finally:
         lock.release()
 
