@@ -33,7 +33,7 @@ from spendstream.sinks.clickhouse.pace import Pace
 from spendstream.sinks.clickhouse.store import Store
 from spendstream.sinks.clickhouse.tables import CONTROL_TOPICS, TABLES
 
-POLL_SECONDS: Final = 0.05
+POLL_SECONDS: Final = 0.02
 POLL_RECORDS: Final = 5_000
 GIVE_AWAY_SECONDS: Final = 5.0
 """How long a rebalance waits for what is under way. What is not finished is done again by the

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-MAX_PAUSE_SECONDS: Final = 0.1
+MAX_PAUSE_SECONDS: Final = 0.05
 """After an insert nobody begins another for as long as it took, but no longer than this: the
 machine is left something for its other work."""
 MAX_TURN_SECONDS: Final = 2.0

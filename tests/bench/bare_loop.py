@@ -104,6 +104,7 @@ class Counters(msgspec.Struct, gc=False):
     output_tokens: int = 0
     cost: int = 0
     charge: int = 0
+    blocked: int = 0
     unpriced: int = 0
 
 
@@ -290,6 +291,8 @@ def run(bootstrap: str, topic: str, events: int, prices: dict[str, list[object]]
                 counters.requests += 1
                 counters.input_tokens += usage.input_tokens
                 counters.output_tokens += usage.output_tokens
+                if event.status == "blocked":
+                    counters.blocked += 1
                 counters.cost += cost
                 counters.charge += cost
             own.booked += cost

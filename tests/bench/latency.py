@@ -29,7 +29,8 @@ WARM_UP_S: Final = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Seconds. `generator_lag_max` is how late the generator itself was at worst."""
+    """Seconds, over the `events` after the warm-up. `generator_lag_max` is how late the generator
+    itself was at worst."""
 
     events: int
     p50: float
@@ -136,4 +137,4 @@ def _run(bootstrap_servers: str, client: Client, rate: int, seconds: float) -> L
     def percentile(percent: float) -> float:
         return waits[min(int(len(waits) * percent / 100), len(waits) - 1)]
 
-    return Latency(total, percentile(50), percentile(90), percentile(99), waits[-1], lag)
+    return Latency(len(waits), percentile(50), percentile(90), percentile(99), waits[-1], lag)

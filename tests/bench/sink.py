@@ -18,7 +18,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Final
 
 from clickhouse_connect.driver.client import Client
@@ -54,14 +53,10 @@ class SinkRound:
 
 @dataclass(frozen=True, slots=True)
 class SinkResult:
-    """All rounds; `ratio` is that of the medians."""
+    """All rounds."""
 
     rows: int
     rounds: tuple[SinkRound, ...]
-
-    @property
-    def ratio(self) -> float:
-        return median(r.loader for r in self.rounds) / median(r.bare for r in self.rounds)
 
 
 def measure(

@@ -15,9 +15,9 @@ def test_who_has_waited_longest_begins_and_the_others_wait() -> None:
 def test_after_an_insert_nobody_begins_for_as_long_as_it_took_but_not_much_longer() -> None:
     pace = Pace()
     pace.turn(10.0, {1: 9.0})
-    pace.ended(1, 10.05)
-    assert pace.turn(10.09, {2: 9.0}) is None
-    assert pace.turn(10.11, {2: 9.0}) == 2
+    pace.ended(1, 10.02)
+    assert pace.turn(10.03, {2: 9.0}) is None
+    assert pace.turn(10.05, {2: 9.0}) == 2
     pace.ended(2, 11.11)
     assert pace.turn(11.11 + MAX_PAUSE_SECONDS - 0.01, {1: 10.0}) is None
     assert pace.turn(11.11 + MAX_PAUSE_SECONDS + 0.01, {1: 10.0}) == 1
