@@ -150,7 +150,7 @@ def _alerts(alerts: Sequence[Mapping[str, Any]]) -> RenderableType:
         table.add_row(
             Text(str(alert["severity"]), style=_SEVERITY[alert["severity"]]),
             alert["workspace_id"],
-            Text(_told(alert)),
+            _told(alert),
         )
     if len(alerts) > 8:
         table.add_row(Text(f"{len(alerts) - 8} more", style="dim"))

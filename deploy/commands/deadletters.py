@@ -6,7 +6,6 @@ import base64
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from spendstream.deploy.commands.options import Json, Timeout, bootstrap_servers, wait
@@ -71,7 +70,7 @@ def table_of(rows: list[dict[str, Any]]) -> Table:
     table.add_column("detail", ratio=3, overflow="ellipsis", no_wrap=True)
     table.add_column("value", ratio=2, overflow="ellipsis", no_wrap=True, style="dim")
     for row, place in zip(rows, where, strict=True):
-        table.add_row(row["reason"], place, escape(row["detail"]), escape(_shown(row)))
+        table.add_row(row["reason"], place, row["detail"], _shown(row))
     return table
 
 

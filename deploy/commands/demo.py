@@ -10,7 +10,7 @@ import typer
 from spendstream.deploy import failures
 from spendstream.deploy.commands.options import Json, wait
 from spendstream.deploy.commands.verify import show as show_verdict
-from spendstream.deploy.console import CommandError, err, out, print_json, progress, say, working
+from spendstream.deploy.console import CommandError, out, print_json, progress, say, working
 from spendstream.deploy.home import Home
 from spendstream.deploy.settings import Settings, load
 
@@ -40,8 +40,8 @@ def demo(
     running = home.running()
     if running is None:
         began = time.monotonic()
-        with err.status("starting") as status:
-            running = background.start(settings, lambda text: status.update(text))
+        with working("starting") as tell:
+            running = background.start(settings, tell)
         say(f"the stack is up after {time.monotonic() - began:.1f} s")
         started = True
     else:
@@ -75,13 +75,8 @@ def _run(settings: Settings, servers: str, seed: int, json: bool) -> bool:
         speed = _send(settings, servers, client, seed)
         if not json:
             _show(servers, client, speed)
-        with err.status("recounting") as status:
-            result = verify(
-                client,
-                servers,
-                Home(settings.home).manifests,
-                lambda step: status.update(step),
-            )
+        with working("recounting") as tell:
+            result = verify(client, servers, Home(settings.home).manifests, tell)
         totals = summary(client)
     if json:
         figures = {"sent": speed.sent, "sent_s": speed.sent_s, "end_to_end_s": speed.end_to_end_s}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Final, Literal
 
 import typer
@@ -13,7 +15,7 @@ from rich.table import Table
 
 from spendstream.deploy import failures
 from spendstream.deploy.commands.options import Json
-from spendstream.deploy.console import out, print_json, working
+from spendstream.deploy.console import out, print_json, styled, working
 from spendstream.deploy.home import Addresses, Home
 from spendstream.deploy.settings import Settings, load
 
@@ -21,7 +23,7 @@ STILL_S: Final = 30
 """A worker commits a heartbeat every five seconds; a recovery may take some more."""
 
 State = Literal["ok", "note", "bad"]
-_MARK = {"ok": "[green]✓[/green]", "note": "[yellow]–[/yellow]", "bad": "[red]✗[/red]"}
+_MARK = {"ok": ("✓", "green"), "note": ("–", "yellow"), "bad": ("✗", "red")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,8 @@ class Finding:
 def doctor(json: Json = False) -> None:
     """Look for what stands in the way. Exit code 1 where something does.
 
-    Looks at directory, disk, ports, broker, topics, workers and ClickHouse, and
-    changes nothing.
+    Looks at directory, disk, ports, broker, topics, workers and ClickHouse. Data
+    and settings stay as they are.
     """
     settings = load()
     with working("looking"):
@@ -48,14 +50,14 @@ def doctor(json: Json = False) -> None:
     else:
         table = Table(box=None, show_header=False, pad_edge=False)
         for finding in findings:
-            table.add_row(_MARK[finding.state], finding.what, finding.detail)
+            table.add_row(styled(*_MARK[finding.state]), finding.what, finding.detail)
         out.print(table)
     if bad:
         raise typer.Exit(failures.NOT_RIGHT)
 
 
 def examine(settings: Settings) -> list[Finding]:
-    """All findings; nothing is changed, created or started."""
+    """All findings. Nothing is started; the broker's binary may be unpacked into its cache."""
     home = Home(settings.home)
     running = home.running()
     findings = [_directory(home), _disk(home), _stack(home, running)]
@@ -76,25 +78,25 @@ def examine(settings: Settings) -> list[Finding]:
 
 
 def _directory(home: Home) -> Finding:
-    existing = home.path
-    while not existing.exists():
-        existing = existing.parent
-    probe = existing / ".spendstream-probe"
-    try:
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        return Finding("directory", "bad", f"{home.path} cannot be written: {error.strerror}")
+    existing = _existing(home.path)
+    if not existing.is_dir():
+        return Finding("directory", "bad", f"{home.path} cannot be made: {existing} is a file")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        return Finding("directory", "bad", f"{home.path} cannot be written")
     return Finding("directory", "ok", str(home.path))
+
+
+def _existing(path: Path) -> Path:
+    """It, or the nearest directory above it that there is."""
+    while not path.exists():
+        path = path.parent
+    return path
 
 
 def _disk(home: Home) -> Finding:
     from spendstream.deploy.stack import LEAST_FREE_BYTES
 
-    existing = home.path
-    while not existing.exists():
-        existing = existing.parent
-    free = shutil.disk_usage(existing).free
+    free = shutil.disk_usage(_existing(home.path)).free
     state: State = "ok" if free >= LEAST_FREE_BYTES else "bad"
     return Finding("disk", state, f"{free / 1024**3:.1f} GB free")
 

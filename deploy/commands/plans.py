@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from spendstream.deploy.commands.options import Json, bootstrap_servers
@@ -136,13 +135,13 @@ def list_plans(json: Json = False) -> None:
     for name, version in versions.items():
         plan = render_plan(version.plan)
         table.add_row(
-            escape(name or DEFAULT),
+            name or DEFAULT,
             str(version.version),
             cents_display(version.plan.credit_pico),
             "overage" if plan["overage"] else str(plan["exhausted_action"]),
             _shown(plan["limits"]),
             _iso(version.effective_from_ms),
-            escape(version.author),
+            version.author,
         )
     out.print(table)
     if None not in versions:
@@ -151,7 +150,7 @@ def list_plans(json: Json = False) -> None:
 
 def _shown(value: Any) -> str:
     if not isinstance(value, list):
-        return escape(str(value))
+        return str(value)
     lines = []
     for item in value:
         if "percent" in item:

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from spendstream.deploy import failures
 from spendstream.deploy.commands.options import Json, bootstrap_servers
-from spendstream.deploy.console import out, print_json, say, working
+from spendstream.deploy.console import out, print_json, say, styled, working
 from spendstream.deploy.settings import load
 from spendstream.schemas.topics import BY_NAME, DAY_MS, DEFAULT_PARTITIONS, FOREVER
 
@@ -37,7 +37,7 @@ def list_topics(json: Json = False) -> None:
     for topic in found:
         wanted = BY_NAME[topic.name]
         kept = "newest by key" if wanted.cleanup == "compact" else _days(wanted.retention_ms)
-        partitions = str(topic.partitions) if topic.partitions else "[red]missing[/red]"
+        partitions = str(topic.partitions) if topic.partitions else styled("missing", "red")
         table.add_row(topic.name, partitions, str(topic.replication), kept, wanted.purpose)
     out.print(table)
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from spendstream.deploy.commands.options import Json
-from spendstream.deploy.console import err, print_json, say
+from spendstream.deploy.console import print_json, say, working
 from spendstream.deploy.home import Addresses
 from spendstream.deploy.settings import load
 
@@ -41,8 +41,8 @@ def up(
     if status_fd is not None:
         background.supervise_for(status_fd, settings)
     elif detach:
-        with err.status("starting") as status:
-            addresses = background.start(settings, lambda text: status.update(text))
+        with working("starting") as tell:
+            addresses = background.start(settings, tell)
         if json:
             print_json(asdict(addresses))
         else:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from spendstream.deploy import failures
 from spendstream.deploy.commands.options import Json, Timeout, wait
-from spendstream.deploy.console import CommandError, credit_bar, out, print_json, working
+from spendstream.deploy.console import CommandError, credit_bar, out, print_json, styled, working
 from spendstream.deploy.home import Home
 from spendstream.deploy.settings import load
 from spendstream.schemas import WorkspaceState
@@ -74,21 +73,22 @@ def as_json(state: WorkspaceState) -> dict[str, Any]:
 
 def show(state: WorkspaceState) -> None:
     """A bar for the credit and each limit."""
-    decision = f"[{_DECISION[state.decision]}]{state.decision}[/]"
-    out.print(f"[bold]{escape(state.workspace_id)}[/bold]  {decision}  {state.period}")
+    name = styled(state.workspace_id, "bold")
+    decision = (state.decision, _DECISION[state.decision])
+    out.print(Text.assemble(name, "  ", decision, f"  {state.period}"))
     credit, charge = int(state.credit_pico), int(state.charge_pico)
     overage, remaining = int(state.overage_pico), int(state.remaining_pico)
     table = Table(box=None, show_header=False, pad_edge=False)
     left = f"{cents_display(charge)} of {cents_display(credit)}, {cents_display(remaining)} left"
     table.add_row("credit", credit_bar(charge, credit, 30), left)
     if overage:
-        table.add_row("overage", Text(), f"[red]{cents_display(overage)}[/red]")
+        table.add_row("overage", Text(), styled(cents_display(overage), "red"))
     for limit in state.limits:
         used, amount = int(limit.used), int(limit.amount)
         figures = f"{used:,} of {amount:,} {limit.measure}"
         if limit.measure == "charge":
             figures = f"{cents_display(used)} of {cents_display(amount)}"
-        table.add_row(escape(limit.name), credit_bar(used, amount, 30), figures)
+        table.add_row(limit.name, credit_bar(used, amount, 30), figures)
     out.print(table)
     tokens = f"{state.input_tokens:,} input and {state.output_tokens:,} output tokens"
     out.print(f"{state.requests:,} requests, {tokens}", style="dim")

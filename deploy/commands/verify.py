@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from spendstream.deploy import failures
 from spendstream.deploy.commands.options import Json, Timeout, wait
-from spendstream.deploy.console import err, out, print_json
+from spendstream.deploy.console import out, print_json, working
 from spendstream.deploy.home import Home
 from spendstream.deploy.settings import load
 
@@ -41,8 +41,8 @@ def verify(
     with reading(settings) as (_, client):
         if settled and servers:
             wait(servers, client, timeout)
-        with err.status("recounting") as status:
-            result = verified(client, servers, home.manifests, lambda step: status.update(step))
+        with working("recounting") as tell:
+            result = verified(client, servers, home.manifests, tell)
     if json:
         print_json(result)
     else:
@@ -55,10 +55,12 @@ def show(result: dict[str, Any]) -> None:
     """The verdict, and the first differences."""
     events = f"{result['events']:,} events"
     if result["ok"]:
-        out.print(f"[bold green]✓ exact[/bold green]  {events}: no difference, to the pico-dollar")
+        told = f"  {events}: no difference, to the pico-dollar"
+        out.print(Text.assemble(("✓ exact", "bold green"), told))
     else:
         differences = result["differences"]
-        out.print(f"[bold red]✗ {len(differences):,} differences[/bold red] in {events}")
+        verdict = f"✗ {len(differences):,} differences"
+        out.print(Text.assemble((verdict, "bold red"), f" in {events}"))
         out.print(table_of(differences[:SHOWN]))
         if len(differences) > SHOWN:
             out.print(f"… and {len(differences) - SHOWN:,} more: --json shows all", style="dim")
@@ -76,5 +78,5 @@ def table_of(differences: list[dict[str, Any]]) -> Table:
             if name not in ("what", "expected", "found")
         )
         cells = (item["what"], where, item["expected"], item["found"])
-        table.add_row(*(escape(str(cell)) for cell in cells))
+        table.add_row(*map(str, cells))
     return table

@@ -27,6 +27,9 @@ HOSTILE = (
     "Robert`); {} \u202e \ufeff \u2028 𝔘𝔫𝔦",
     "NULL",
     "\\N",
+    "[/red]",
+    "[bold]name[/bold]",
+    "ws:smile:",
 )
 
 
