@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import traceback
@@ -28,6 +29,7 @@ from spendstream.deploy.commands import (
 from spendstream.deploy.console import say
 
 TRACEBACK_VARIABLE: Final = "SPENDSTREAM_TRACEBACK"
+_NO: Final = frozenset({"", "0", "false", "no", "off"})
 
 # Typer brings a click of its own, whose errors are not those of an installed click: the base of
 # the one that Typer exports is right in either case.
@@ -63,6 +65,8 @@ app.command("replay", rich_help_panel=FEED)(replay.replay)
 
 def main() -> None:
     """The console script: errors in plain words, exit codes that mean something."""
+    # it prints a warning of its own for each error that is told here in plain words
+    logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
     try:
         code = app(standalone_mode=False)
     except (typer.Abort, KeyboardInterrupt):
@@ -78,7 +82,7 @@ def main() -> None:
 
 def _explain(error: Exception) -> int:
     code = failures.exit_code(error)
-    if os.environ.get(TRACEBACK_VARIABLE):
+    if os.environ.get(TRACEBACK_VARIABLE, "").strip().lower() not in _NO:
         traceback.print_exc()
     if isinstance(error, ClickException):
         error.show()

@@ -5,7 +5,9 @@
 | 0 | done, and where something was checked, it is right |
 | 1 | it was checked, and it is not right: verify, doctor, topics check, a stale edit, lost events |
 | 2 | the command line, the settings or the input file is wrong |
-| 3 | something is not there: no stack, no broker, no ClickHouse, port taken, directory locked |
+| 3 | no stack, broker or ClickHouse; port taken; directory locked; disk full; a worker or a sink |
+|   | that cannot go on |
+| 70 | a mistake of ours |
 | 130 | Ctrl-C |
 """
 
@@ -38,16 +40,20 @@ def exit_code(error: Exception) -> int | None:
     from spendstream.api.stored import ClickHouseUnavailable
     from spendstream.deploy.console import CommandError
     from spendstream.deploy.embedded.broker import BrokerError
+    from spendstream.deploy.embedded.engine import DirectoryInUseError
     from spendstream.deploy.home import HomeLocked
     from spendstream.deploy.settings import SettingsError
     from spendstream.deploy.stack import DiskFull, NotStored
     from spendstream.deploy.supervisor import KeepsDying
     from spendstream.deploy.topics_admin import TopicsError
     from spendstream.deploy.trace import TraceError
+    from spendstream.sinks.clickhouse.errors import ConfigError, LoaderError, MigrationError
+    from spendstream.streams.errors import PartitionError
 
     if isinstance(error, CommandError):
         return error.exit_code
-    if isinstance(error, SettingsError | PlansError | ReportError | TraceError | ManifestError):
+    wrong = (ConfigError, ManifestError, PlansError, ReportError, SettingsError, TraceError)
+    if isinstance(error, wrong):
         return WRONG_INPUT
     if isinstance(error, StaleEdit | NotStored):
         return NOT_RIGHT
@@ -56,13 +62,17 @@ def exit_code(error: Exception) -> int | None:
         ClickHouseError,
         ClickHouseUnavailable,
         ControlUnavailable,
+        DirectoryInUseError,
         DiskFull,
         HomeLocked,
         KafkaException,
         KeepsDying,
+        LoaderError,
         LogUnavailable,
+        MigrationError,
         NotSettled,
         OSError,
+        PartitionError,
         RebuildFailed,
         TopicsError,
     )

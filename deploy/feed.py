@@ -39,8 +39,6 @@ class Fed:
     output_tokens: int
     retried: int
     seconds: float
-    started_ms: int
-    """Wall clock, milliseconds since 1970."""
 
 
 def feed(
@@ -63,7 +61,6 @@ def feed(
             is safe, as ids are dropped.
     """
     began = time.monotonic()
-    started_ms = time.time_ns() // 1_000_000
     input_tokens = output_tokens = 0
     with UsageEmitter(bootstrap_servers, source=source) as emitter:
         if not emitter.enabled:
@@ -94,14 +91,7 @@ def feed(
             f"{bootstrap_servers}. Repeat the command: what arrived is not counted twice.",
             failures.NOT_RIGHT,
         )
-    return Fed(
-        len(calls),
-        input_tokens,
-        output_tokens,
-        stats.retried,
-        time.monotonic() - began,
-        started_ms,
-    )
+    return Fed(len(calls), input_tokens, output_tokens, stats.retried, time.monotonic() - began)
 
 
 def _sleep_until(moment: float) -> None:

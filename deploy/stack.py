@@ -83,6 +83,8 @@ class EmbeddedStack:
         self._phase = phase
         self._supervisor = Supervisor(stopping)
         self._broker_lost = False
+        self._disk_full = False
+        self._next_disk_check = 0.0
         self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
         self.bootstrap_servers = f"127.0.0.1:{settings.kafka_port or free_port()}"
         self.clickhouse_url = f"http://127.0.0.1:{settings.clickhouse_port or free_port()}"
@@ -140,20 +142,32 @@ class EmbeddedStack:
 
     def _watch(self) -> None:
         """Restart what dies until told to stop, which raises Stopping."""
-        next_disk_check = time.monotonic() + _DISK_EVERY_S
         while True:
             self._supervisor.pause(_LOOK_S)
             if not self._supervisor.alive(BROKER):
                 self._restart_around_broker()
             if self._supervisor.look():
                 self._publish()
-            if time.monotonic() > next_disk_check:
-                next_disk_check = time.monotonic() + _DISK_EVERY_S
-                try:
-                    self._check_disk()
-                except DiskFull as error:
-                    # the sink keeps trying: it goes on by itself when there is room
-                    log.error("%s", error)
+            if time.monotonic() > self._next_disk_check:
+                self._next_disk_check = time.monotonic() + _DISK_EVERY_S
+                self._watch_disk()
+
+    def _watch_disk(self) -> None:
+        """Say once that the disk is full, and once that there is room again.
+
+        Nothing is ended: the sink keeps trying, and goes on by itself when there is room.
+        """
+        try:
+            self._check_disk()
+        except DiskFull as error:
+            if not self._disk_full:
+                log.error("%s", error)
+                self._phase(f"{error} Until then nothing more is stored.")
+            self._disk_full = True
+        else:
+            if self._disk_full:
+                self._phase("the disk has room again")
+            self._disk_full = False
 
     def _restart_around_broker(self) -> None:
         log.error("the broker died, and its log was in memory: restarting the whole stack")

@@ -48,7 +48,6 @@ class Supervisor:
 
     def __init__(self, stopping: threading.Event) -> None:
         self.stopping = stopping
-        self.restarts = 0
         self._kept: dict[str, _Kept] = {}
 
     def start(self, *services: Service) -> None:
@@ -85,7 +84,6 @@ class Supervisor:
             if kept.process is None:
                 if time.monotonic() >= kept.start_at:
                     kept.process = Process(kept.service)
-                    self.restarts += 1
                     log.info("%s restarted, process %d", kept.service.name, kept.process.pid)
                     changed = True
             elif not kept.process.alive:

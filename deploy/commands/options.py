@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+MetricsPort = Annotated[
+    int | None,
+    typer.Option(min=1, max=65_535, help="Serve Prometheus metrics on this port of 127.0.0.1."),
+]
 Timeout = Annotated[float, typer.Option(min=0, help="Seconds that --settled waits at most.")]
 
 

@@ -7,10 +7,8 @@ from typing import Annotated
 
 import typer
 
-from spendstream.deploy.commands.options import bootstrap_servers, clickhouse_url
+from spendstream.deploy.commands.options import MetricsPort, bootstrap_servers, clickhouse_url
 from spendstream.deploy.settings import load
-
-ANY_DATABASE = "default"
 
 
 def sink(
@@ -29,31 +27,26 @@ def sink(
         float,
         typer.Option(min=1, help="Seconds of silence after which others take its partitions."),
     ] = 10.0,
+    metrics_port: MetricsPort = None,
 ) -> None:
     """Load the workers' rows into ClickHouse until SIGTERM. Start several: they share them.
 
-    Its tables are created and updated first.
+    Its tables are created and updated first. A ClickHouse that does not answer
+    is waited for.
     """
-    from spendstream.api.stored import connect
     from spendstream.sinks.clickhouse.config import LoaderConfig
     from spendstream.sinks.clickhouse.loader import run
-    from spendstream.sinks.clickhouse.migrate import migrate
 
     settings = load()
-    url = clickhouse_url(settings)
-    client = connect(url, ANY_DATABASE)
-    try:
-        migrate(client, settings.clickhouse_database)
-    finally:
-        client.close()
     run(
         LoaderConfig(
             bootstrap_servers=bootstrap_servers(settings),
-            clickhouse_url=url,
+            clickhouse_url=clickhouse_url(settings),
             database=settings.clickhouse_database,
             group=group or settings.sink_group,
             ready_file=ready_file,
             mirror=mirror,
             session_timeout_s=session_timeout,
+            metrics_port=metrics_port,
         )
     )

