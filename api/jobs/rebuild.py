@@ -4,8 +4,9 @@ Its broker forgets everything when it ends. The sink mirrors checkpoints, states
 into ClickHouse, a checkpoint only once the rows up to its `seq` are there. So the way back is:
 
 1. `control.plans`, as it was, in one transaction.
-2. Each partition in one transaction of its own, under the worker's transactional id: the mirrored
-   state, brought forward through the core by the raw rows above it (replay.py), then
+2. The mirrored state of all partitions, brought forward through the core by the raw rows above it
+   (replay.py), which also settles what was on its way between them.
+3. Each partition in one transaction of its own, under the worker's transactional id:
    `workspace.ids`, `workspace.state` and `workspace.checkpoint`, with the new topics' ids as
    epochs, `upto` 0, and every `seq` where ClickHouse has it. So `seq` runs on.
 
@@ -28,7 +29,7 @@ from spendstream.api.jobs.control import (
     mirrored_records,
     read_records,
 )
-from spendstream.api.jobs.replay import CannotReplay, Replayed, replay
+from spendstream.api.jobs.replay import CannotReplay, Replayed, replay, settle_forwarded
 from spendstream.api.log import bounds, last_records, partitions_of, reader
 from spendstream.api.restore import plan_table, restore
 from spendstream.api.settled import latest_checkpoints
@@ -46,7 +47,6 @@ from spendstream.schemas.topics import (
 )
 from spendstream.streams.core.finish import finish
 from spendstream.streams.core.outputs import Batch
-from spendstream.streams.core.plans import PlanTable
 from spendstream.streams.core.state import InputPosition
 
 WORKER_GROUP: Final = "spendstream-worker"
@@ -130,33 +130,30 @@ class _Rebuild:
                 )
         self._progress("plans")
         self._write_plans(plans)
-        epochs = self._epochs()
         table = plan_table(plans)
-        totals = NOTHING._replace(plans=len(plans), partitions=len(partitions))
+        results = []
         for partition in partitions:
-            if partition in done:
-                continue
             self._progress(f"partition {partition + 1} of {len(partitions)}")
-            result = self._partition(partition, len(partitions), worker, table, epochs, len(plans))
-            totals = totals._replace(
-                workspaces=totals.workspaces + len(result.state.workspaces),
-                replayed=totals.replayed + result.rows,
-                ids=totals.ids + result.ids,
-            )
-        return totals
+            state = restore(worker, partition, len(partitions))
+            results.append(replay(self._client, state, table))
+        settle_forwarded(result.state.checkpoint for result in results)
+        epochs = self._epochs()
+        written = [r for r in results if r.state.checkpoint.partition not in done]
+        for result in written:
+            self._write(result, epochs, len(plans))
+        return Rebuilt(
+            partitions=len(partitions),
+            workspaces=sum(len(result.state.workspaces) for result in written),
+            replayed=sum(result.rows for result in written),
+            ids=sum(result.ids for result in written),
+            plans=len(plans),
+        )
 
-    def _partition(
-        self,
-        partition: int,
-        partitions: int,
-        worker: WorkerState,
-        plans: PlanTable,
-        epochs: dict[str, str],
-        plans_upto: int,
-    ) -> Replayed:
-        state = restore(worker, partition, partitions)
-        result = replay(self._client, state, plans)
+    def _write(self, result: Replayed, epochs: dict[str, str], plans_upto: int) -> None:
+        """A partition, in one transaction under its worker's id."""
+        state = result.state
         checkpoint = state.checkpoint
+        partition = checkpoint.partition
         for topic in INPUTS:
             checkpoint.inputs[topic] = InputPosition(epochs[topic], 0)
         checkpoint.ids_epoch = epochs[WORKSPACE_IDS]
@@ -172,7 +169,6 @@ class _Rebuild:
         _send(producer, WORKSPACE_STATE, partition, closing.state)
         _send(producer, WORKSPACE_CHECKPOINT, partition, closing.checkpoint)
         producer.commit_transaction(_TIMEOUT_S)
-        return result
 
     def _write_plans(self, mirrored: list[VersionRecord]) -> None:
         there = [record.version for record in read_records(self._bootstrap_servers)]

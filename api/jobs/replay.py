@@ -8,7 +8,7 @@ alone; those that are stored are known by what they are about, the others are se
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -30,7 +30,7 @@ from spendstream.streams.core.journal import JournalGap, JournalRow, apply_row
 from spendstream.streams.core.outputs import Batch, Row
 from spendstream.streams.core.plans import PlanTable
 from spendstream.streams.core.schedule import refresh_plan
-from spendstream.streams.core.state import PartitionState
+from spendstream.streams.core.state import Checkpoint, PartitionState
 
 IDS_A_RECORD: Final = 50_000
 """Of 16 bytes each: well within the topic's largest record."""
@@ -70,11 +70,6 @@ def replay(client: Client, state: PartitionState, plans: PlanTable) -> Replayed:
     try:
         for row in _rows_above(client, checkpoint.partition, before[USAGE_PRICED]):
             apply_row(state, batch, row, plans)
-            if row.topic == WORKSPACE_COMMANDS:
-                # the partition that forwarded it has no row of it: its record is entered here
-                outcomes = checkpoint.outcomes[USAGE_EVENTS]
-                outcomes["read"] += 1
-                outcomes["forwarded"] += 1
             rows += 1
     except JournalGap as error:
         raise CannotReplay(f"usage_raw has a hole: {error}") from error
@@ -86,6 +81,24 @@ def replay(client: Client, state: PartitionState, plans: PlanTable) -> Replayed:
         refresh_plan(state, ws, plans)
     packed, ids = _ids(client, state)
     return Replayed(state, rows, alerts, packed, ids)
+
+
+def settle_forwarded(checkpoints: Iterable[Checkpoint]) -> None:
+    """Of all partitions, brought forward: as many events forwarded as were taken over.
+
+    A forwarded event leaves its row with the partition that took it. So where the other one's
+    checkpoint was not mirrored, it was read and forwarded all the same; and where the row was not
+    stored, the event was lost with the broker, and counts as never read, like any that was lost.
+    """
+    outcomes = [checkpoint.outcomes for checkpoint in checkpoints]
+    missing = sum(by_topic[WORKSPACE_COMMANDS]["read"] for by_topic in outcomes)
+    missing -= sum(by_topic[USAGE_EVENTS]["forwarded"] for by_topic in outcomes)
+    for by_topic in outcomes:
+        counts = by_topic[USAGE_EVENTS]
+        change = max(missing, -counts["forwarded"])
+        counts["read"] += change
+        counts["forwarded"] += change
+        missing -= change
 
 
 def _rows_above(client: Client, partition: int, seq: int) -> Iterator[JournalRow]:

@@ -17,7 +17,7 @@ from spendstream.producers import cloudevent
 from spendstream.schemas import Plan, PlanVersion, Trackable, Usage, UsageEvent
 from spendstream.schemas.partition import partition_of
 from spendstream.schemas.price_compile import compile_book
-from spendstream.schemas.topics import CONTROL_PLANS, USAGE_EVENTS
+from spendstream.schemas.topics import CONTROL_PLANS, USAGE_EVENTS, WORKSPACE_COMMANDS
 from spendstream.sinks.clickhouse.config import LoaderConfig
 from spendstream.sinks.clickhouse.migrate import migrate
 from spendstream.sinks.clickhouse.store import Store
@@ -112,19 +112,49 @@ class Figures:
             start = state.checkpoint.inputs[USAGE_EVENTS].upto
             for number, record in enumerate(records[partition]):
                 record.partition, record.offset = partition, start + number
-            self._batch(state, records[partition], mirrored)
+            self._batch(state, USAGE_EVENTS, records[partition], mirrored)
 
-    def _batch(self, state: PartitionState, records: list[Record], mirrored: bool) -> None:
+    def misroute(
+        self, sent: Iterable[Sent], home: int, *, forwarded: bool, taken: bool | None
+    ) -> None:
+        """Events of partition `home` that came to another one, which sent them on.
+
+        Args:
+            forwarded: whether the other partition's checkpoint is mirrored.
+            taken: the same of `home`; None where nothing got there.
+        """
+        other = self.states[(home + 1) % PARTITIONS]
+        upto = other.checkpoint.inputs[USAGE_EVENTS].upto
+        records = [record_of(item) for item in sent]
+        for number, record in enumerate(records):
+            record.partition, record.offset = other.checkpoint.partition, upto + number
+        commands = self._batch(other, USAGE_EVENTS, records, forwarded)
+        assert [partition for partition, _, _ in commands] == [home] * len(records)
+        if taken is not None:
+            own = self.states[home]
+            upto = own.checkpoint.inputs[WORKSPACE_COMMANDS].upto
+            arrived = [
+                Record(WORKSPACE_COMMANDS, home, upto + number, record.timestamp, key, value, ())
+                for number, (record, (_, key, value)) in enumerate(
+                    zip(records, commands, strict=True)
+                )
+            ]
+            self._batch(own, WORKSPACE_COMMANDS, arrived, taken)
+
+    def _batch(
+        self, state: PartitionState, topic: str, records: list[Record], mirrored: bool
+    ) -> list[tuple[int, bytes, bytes]]:
+        """Returns what it forwards: partition, key, value."""
         batch = Batch()
-        process(state, batch, USAGE_EVENTS, records, BOOK, self.plans)
+        process(state, batch, topic, records, BOOK, self.plans)
         control = InputPosition(upto=self.plans.revision)
         state.checkpoint.control[CONTROL_PLANS] = control
         closing = finish(state, batch)
         partition = state.checkpoint.partition
-        for topic, rows in batch.rows.items():
+        for output, rows in batch.rows.items():
             if rows:
                 self.tokens += 1
-                self.store.insert(TABLES[topic], [value for _, value in rows], f"t{self.tokens}")
+                self.store.insert(TABLES[output], [value for _, value in rows], f"t{self.tokens}")
         if mirrored:
             version = state.checkpoint.batch << 20
             self.store.put(
@@ -142,6 +172,7 @@ class Figures:
                     for number, (key, value) in enumerate(closing.checkpoint)
                 ],
             )
+        return batch.forwarded
 
 
 def record_of(item: Sent) -> Record:

@@ -13,7 +13,6 @@ from confluent_kafka import Consumer, Producer
 from spendstream.api.jobs import rebuild as rebuilding
 from spendstream.api.jobs.control import read_versions
 from spendstream.api.jobs.rebuild import NOTHING, RebuildFailed, rebuild
-from spendstream.api.jobs.replay import replay
 from spendstream.api.jobs.verify import verify
 from spendstream.api.log import read_to_end
 from spendstream.api.restore import read_stored_states
@@ -24,13 +23,16 @@ from spendstream.api.state import (
 )
 from spendstream.deploy.topics_admin import create
 from spendstream.schemas import Plan
+from spendstream.schemas.partition import partition_of
 from spendstream.schemas.topics import (
     INPUTS,
     USAGE_ALERTS,
     USAGE_EVENTS,
     USAGE_OVERAGE,
+    WORKSPACE_COMMANDS,
     WORKSPACE_IDS,
 )
+from spendstream.streams.core.finish import finish
 from spendstream.streams.core.ids import digest
 from spendstream.streams.core.state import PartitionState
 from spendstream.streams.reading import consumer, topic_ids
@@ -150,6 +152,28 @@ def test_ids_within_the_horizon_are_remembered(
     assert len(seen) <= done.ids < 100
 
 
+@pytest.mark.parametrize("taken", [True, False, None], ids=["taken", "stored", "lost"])
+@pytest.mark.parametrize("forwarded", [True, False], ids=["forwarded", "forgotten"])
+def test_events_forwarded_are_as_many_as_were_taken(
+    figures: Figures, fresh: str, clickhouse: ClickHouseServer, forwarded: bool, taken: bool | None
+) -> None:
+    """Each side of the way between two partitions may be mirrored without the other."""
+    figures.load(EVENTS[:200])
+    home = partition_of("ws-1", PARTITIONS)
+    sent = [s for s in EVENTS[200:] if partition_of(s.event.workspace_id, PARTITIONS) == home][:10]
+    last = sent[-1]
+    late = Sent("late", last.time_ms - 5 * 86_400_000, last.arrival_ms, last.event)
+    figures.misroute([*sent, late], home, forwarded=forwarded, taken=taken)
+    rebuild(fresh, clickhouse.url, DATABASE)
+    found = verify(figures.client, fresh)
+    assert found["differences"] == []
+    there = 0 if taken is None else 11
+    assert found["events"] == 200 + max(0, there - 1)
+    outcomes = [state.checkpoint.outcomes for state in recovered(fresh)]
+    assert sum(by_topic[USAGE_EVENTS]["forwarded"] for by_topic in outcomes) == there
+    assert sum(by_topic[WORKSPACE_COMMANDS]["late"] for by_topic in outcomes) == min(1, there)
+
+
 def test_outputs_that_were_not_stored_are_sent_again(
     figures: Figures, fresh: str, clickhouse: ClickHouseServer
 ) -> None:
@@ -200,8 +224,10 @@ def read_worker_seq(figures: Figures) -> dict[int, dict[str, int]]:
 def test_a_crash_on_the_way_is_repaired_by_running_again(
     figures: Figures, fresh: str, clickhouse: ClickHouseServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    figures.load(EVENTS)
-    original = replay
+    figures.load(EVENTS[:390])
+    last = [s for s in EVENTS[390:] if partition_of(s.event.workspace_id, PARTITIONS) == 1]
+    figures.misroute(last, 1, forwarded=True, taken=True)  # from the partition that is written
+    original = finish
     calls: list[Any] = []
 
     def dies(*arguments: Any) -> Any:
@@ -210,7 +236,7 @@ def test_a_crash_on_the_way_is_repaired_by_running_again(
             raise KeyboardInterrupt
         return original(*arguments)
 
-    monkeypatch.setattr(rebuilding, "replay", dies)
+    monkeypatch.setattr(rebuilding, "finish", dies)
     with pytest.raises(KeyboardInterrupt):
         rebuild(fresh, clickhouse.url, DATABASE)
     rebuild(fresh, clickhouse.url, DATABASE)
