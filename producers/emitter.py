@@ -119,7 +119,7 @@ class UsageEmitter:
             value = cloudevent.encode(event)
             key = event.workspace_id.encode()
         except Exception as error:  # a caller's objects may raise anything when they are looked at
-            self._counters.dropped(Drop.INVALID, type(error).__name__, str(error))
+            self._counters.dropped(Drop.INVALID, type(error).__name__, _told(error))
             return False
         return self._queue(value, key, event_id, time_ms)
 
@@ -207,7 +207,7 @@ class UsageEmitter:
             self._counters.dropped(Drop.QUEUE_FULL)
             return False
         except Exception as error:  # whatever Kafka's client makes of it, the caller is not told
-            self._counters.dropped(Drop.FAILED, type(error).__name__, str(error))
+            self._counters.dropped(Drop.FAILED, type(error).__name__, _told(error))
             return False
         return True
 
@@ -327,7 +327,8 @@ class UsageEmitter:
     def _on_stats(self, text: str) -> None:
         statistics = json.loads(text)
         brokers = statistics.get("brokers", {})
-        self._counters.retried = sum(broker.get("txretries", 0) for broker in brokers.values())
+        retries = sum(broker.get("txretries", 0) for broker in brokers.values())
+        self._counters.retried(statistics["name"], retries)
         # A broker that came back empty refuses the client's id; librdkafka then raises its epoch
         # for ever, many times a second, instead of asking for a new id.
         epochs = statistics.get("eos", {}).get("producer_epoch", 0)
@@ -349,6 +350,14 @@ class UsageEmitter:
 
     def _close_at_exit(self) -> None:
         self.close(self._exit_timeout)
+
+
+def _told(error: Exception) -> str:
+    """Its message. A foreign class may raise here, too."""
+    try:
+        return str(error)
+    except Exception:  # whatever it is, the caller of emit() is not told
+        return "(it has no message)"
 
 
 def _close_with_worker(emitter: UsageEmitter) -> None:

@@ -70,7 +70,7 @@ class Counters:
         self._details: dict[str, str] = {}
         self._logged_details: set[str] = set()
         self._next_log = 0.0
-        self.retried = 0
+        self._retried: dict[str, int] = {}
 
     def delivered(self) -> None:
         with self._lock:
@@ -84,9 +84,16 @@ class Counters:
             if kind and kind not in self._details and len(self._details) < 100:
                 self._details[kind] = detail
 
+    def retried(self, client: str, requests: int) -> None:
+        """How many requests a client has sent again so far. One that is replaced is not forgotten:
+        there are as many as brokers that lost their log."""
+        with self._lock:
+            self._retried[client] = requests
+
     def snapshot(self, queued: int) -> EmitterStats:
         with self._lock:
-            return EmitterStats(queued, self._delivered, self.retried, dict(self._dropped))
+            retried = sum(self._retried.values())
+            return EmitterStats(queued, self._delivered, retried, dict(self._dropped))
 
     def report(self, *, at_once: bool = False) -> None:
         """Log what was dropped since the last report, at most every LOG_EVERY_S seconds."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
@@ -53,6 +54,13 @@ class Client:
 
     def __len__(self) -> int:
         return 0
+
+
+class Unspeakable(Exception):
+    """Its message cannot be had."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
 
 
 @pytest.fixture
@@ -130,3 +138,33 @@ def test_an_event_that_every_broker_forgets_is_given_up(monkeypatch: pytest.Monk
         assert usage.emit(EVENT)
         until(lambda: usage.stats.dropped == {Drop.FAILED: 1}, 10)
     assert usage.stats.queued == 0
+
+
+def test_an_error_without_words_is_counted_and_not_raised(
+    clients: list[Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise Unspeakable
+
+    with UsageEmitter("nowhere:1") as usage:
+        monkeypatch.setattr(clients[0], "produce", refuse)
+        assert not usage.emit(EVENT)
+        monkeypatch.setattr("spendstream.producers.cloudevent.encode", refuse)
+        assert not usage.emit(EVENT)
+        assert usage.stats.dropped == {Drop.FAILED: 1, Drop.INVALID: 1}
+
+
+@pytest.mark.usefixtures("clients")
+def test_retries_are_those_of_all_brokers_and_of_every_client() -> None:
+    def statistics(client: str, *retries: int) -> str:
+        brokers = {str(number): {"txretries": count} for number, count in enumerate(retries)}
+        return json.dumps({"name": client, "brokers": {**brokers, "bootstrap": {}}})
+
+    with UsageEmitter("nowhere:1") as usage:
+        assert usage.stats.retried == 0
+        usage._on_stats(statistics("rdkafka#producer-1", 2, 1))
+        assert usage.stats.retried == 3
+        usage._on_stats(statistics("rdkafka#producer-1", 2, 4))
+        assert usage.stats.retried == 6
+        usage._on_stats(statistics("rdkafka#producer-2", 1))  # it was replaced
+        assert usage.stats.retried == 7
