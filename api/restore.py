@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from clickhouse_connect.driver.client import Client
 
-from spendstream.api.jobs.control import VersionRecord, mirrored_records
+from spendstream.api.jobs.control import VersionRecord, mirrored_versions
 from spendstream.api.state import WorkerState, read_mirrored_state
 from spendstream.schemas import WorkspaceState
 from spendstream.streams.core.plans import PlanTable
@@ -51,6 +51,6 @@ def read_stored_states(client: Client, workspace_id: str) -> dict[str, Workspace
         return {}
     state = restore(worker, partition, len(worker.checkpoints))
     ws = state.workspaces[workspace_id]
-    refresh_plan(state, ws, plan_table(mirrored_records(client)))
+    refresh_plan(state, ws, plan_table(mirrored_versions(client)))
     public = public_state(state, ws, decide(ws, state.time_ms))
     return {workspace_id: WorkspaceState.model_validate_json(public)}

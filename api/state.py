@@ -55,10 +55,10 @@ def read_worker_state(bootstrap_servers: str, timeout: float = 60.0) -> WorkerSt
 
 def read_mirrored_state(client: Client) -> WorkerState:
     """The same from ClickHouse, as of the sinks' last mirroring."""
-    return fold(mirrored_records(client))
+    return fold(mirrored_states(client))
 
 
-def mirrored_records(client: Client) -> list[CheckpointRecord]:
+def mirrored_states(client: Client) -> list[CheckpointRecord]:
     """The newest mirrored record of each key, in the order they were written."""
     rows = client.query(
         "SELECT partition, key, value FROM mirror_checkpoint FINAL ORDER BY partition, version"

@@ -1,7 +1,7 @@
 """SPENDSTREAM_HOME: what the embedded stack keeps, and how other commands find it while it runs.
 
 clickhouse/        the data
-manifests/*.jsonl  what `replay` and `demo` sent
+manifests/*.jsonl  what `replay` and `demo` sent; to another broker: manifests/<broker>/*.jsonl
 run/               lock (held by the supervisor), addresses.json, ending.json, ready files
 logs/*.log         one a process
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -119,6 +120,16 @@ class Home:
 
     def log(self, process: str) -> Path:
         return self.logs / f"{process}.log"
+
+    def manifests_of(self, bootstrap_servers: str | None) -> Path:
+        """Where the manifests of what was sent to a broker are; None: to the stack's own.
+
+        Another broker's are apart: what was sent there is not missing here.
+        """
+        running = self.running()
+        if bootstrap_servers in (None, running.bootstrap_servers if running else None):
+            return self.manifests
+        return self.manifests / re.sub(r"[^A-Za-z0-9.-]", "_", bootstrap_servers or "")
 
     @property
     def leftovers(self) -> Path:

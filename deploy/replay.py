@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from pydantic import ValidationError
 
 from spendstream.deploy.feed import Call
 from spendstream.deploy.trace import TraceError, TraceRow
 from spendstream.schemas import Usage, UsageEvent
-from spendstream.schemas.event import MAX_ID
+from spendstream.schemas.event import MAX_ID, OLD_LIMIT_MS
+from spendstream.schemas.topics import ID_HORIZON_MS
 
 _INDEX_DIGITS: Final = 20
+
+
+class TooOld(NamedTuple):
+    """Calls that will not be counted, as they arrive too long after their time."""
+
+    late: int
+    """Over a day: their ids may be forgotten, so they go to `usage.late`."""
+    refused: int
+    """Over 35 days: they become dead letters."""
 
 
 def parse_models(text: str) -> list[tuple[str, str]]:
@@ -52,6 +62,20 @@ def calls_of(
     except ValidationError as error:
         detail = error.errors()[0]
         raise TraceError(f"--models: {detail['input']!r}: {detail['msg']}") from None
+
+
+def too_old(calls: Sequence[Call], speed: float | None = None) -> TooOld:
+    """How many of the calls arrive too late where the first one is sent at the last one's time.
+
+    `speed`: as `feed` takes it. A call that is sent slower than it happened ages while it waits.
+    """
+    first_ms, now_ms = calls[0].time_ms, calls[-1].time_ms
+    ages = [
+        now_ms - call.time_ms + (0 if speed is None else (call.time_ms - first_ms) / speed)
+        for call in calls
+    ]
+    refused = sum(age > OLD_LIMIT_MS for age in ages)
+    return TooOld(sum(age > ID_HORIZON_MS for age in ages) - refused, refused)
 
 
 def _event(

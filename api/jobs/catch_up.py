@@ -1,6 +1,6 @@
-"""Bring a partition's mirrored state forward by the rows that are stored above it.
+"""Let a partition's mirrored state catch up with the rows that are stored above it.
 
-Counting is the core's (`journal`). What a replay cannot know is the clock: overage that waited was
+Counting is the core's (`journal`). What the rows do not tell is the clock: overage that waited was
 sent when a minute had passed, whether or not an event came. So what the stored overage rows say was
 sent, was sent, and what they do not say waits to be; the worker sends it. Alerts come from events
 alone; those that are stored are known by what they are about, the others are sent again.
@@ -37,12 +37,12 @@ IDS_A_RECORD: Final = 50_000
 _MINUTE_MS: Final = 60_000
 
 
-class CannotReplay(ValueError):
+class CannotCatchUp(ValueError):
     """The stored rows do not continue the stored checkpoint; the sentence says where."""
 
 
-class Replayed(NamedTuple):
-    """The state brought forward, and what has to be sent with it. `rows`, `ids`: how many."""
+class CaughtUp(NamedTuple):
+    """The state after the rows, and what has to be sent with it. `rows`, `ids`: how many."""
 
     state: PartitionState
     rows: int
@@ -51,16 +51,16 @@ class Replayed(NamedTuple):
     ids: int
 
 
-def replay(client: Client, state: PartitionState, plans: PlanTable) -> Replayed:
+def catch_up(client: Client, state: PartitionState, plans: PlanTable) -> CaughtUp:
     """Count the rows above the checkpoint of `state`, which is changed in place.
 
-    Raises CannotReplay.
+    Raises CannotCatchUp.
     """
     checkpoint = state.checkpoint
     last = {topic: _last_seq(client, topic, checkpoint.partition) for topic in TABLES}
     for topic, seq in last.items():
         if seq < checkpoint.seq.get(topic, 0):
-            raise CannotReplay(
+            raise CannotCatchUp(
                 f"partition {checkpoint.partition}: the mirrored checkpoint is at row "
                 f"{checkpoint.seq[topic]} of {topic}, but only {seq} are stored"
             )
@@ -72,7 +72,7 @@ def replay(client: Client, state: PartitionState, plans: PlanTable) -> Replayed:
             apply_row(state, batch, row, plans)
             rows += 1
     except JournalGap as error:
-        raise CannotReplay(f"usage_raw has a hole: {error}") from error
+        raise CannotCatchUp(f"usage_raw has a hole: {error}") from error
     _count_refused(client, state, before)
     _settle_overage(client, state, before[USAGE_OVERAGE])
     checkpoint.seq.update(last)
@@ -80,11 +80,11 @@ def replay(client: Client, state: PartitionState, plans: PlanTable) -> Replayed:
     for ws in state.workspaces.values():
         refresh_plan(state, ws, plans)
     packed, ids = _ids(client, state)
-    return Replayed(state, rows, alerts, packed, ids)
+    return CaughtUp(state, rows, alerts, packed, ids)
 
 
 def settle_forwarded(checkpoints: Iterable[Checkpoint]) -> None:
-    """Of all partitions, brought forward: as many events forwarded as were taken over.
+    """Make all partitions together, once caught up, have forwarded as many events as they took over.
 
     A forwarded event leaves its row with the partition that took it. So where the other one's
     checkpoint was not mirrored, it was read and forwarded all the same; and where the row was not
@@ -160,7 +160,7 @@ def _settle_overage(client: Client, state: PartitionState, seq: int) -> None:
 
 
 def _unsent_alerts(client: Client, state: PartitionState, batch: Batch, seq: int) -> list[Row]:
-    """Alerts of the replay that are not stored, numbered on from the last that is."""
+    """Alerts on the rows that are not stored, numbered on from the last that is."""
     checkpoint = state.checkpoint
     rows = client.query(
         "SELECT workspace_id, `limit`, scope, threshold_percent, event_id FROM alerts "

@@ -63,7 +63,7 @@ def read_records(bootstrap_servers: str, timeout: float = 30.0) -> list[VersionR
     ]
 
 
-def mirrored_records(client: Client) -> list[VersionRecord]:
+def mirrored_versions(client: Client) -> list[VersionRecord]:
     """The same from the mirror in ClickHouse, as of the sinks' last mirroring."""
     rows = client.query(
         "SELECT offset, value FROM mirror_control FINAL WHERE topic = {topic:String}",

@@ -4,8 +4,8 @@ Its broker forgets everything when it ends. The sink mirrors checkpoints, states
 into ClickHouse, a checkpoint only once the rows up to its `seq` are there. So the way back is:
 
 1. `control.plans`, as it was, in one transaction.
-2. The mirrored state of all partitions, brought forward through the core by the raw rows above it
-   (replay.py), which also settles what was on its way between them.
+2. The mirrored state of all partitions catches up with the raw rows above it (catch_up.py), and
+   what was on its way between them is settled.
 3. Each partition in one transaction of its own, under the worker's transactional id:
    `workspace.ids`, `workspace.state` and `workspace.checkpoint`, with the new topics' ids as
    epochs, `upto` 0, and every `seq` where ClickHouse has it. So `seq` runs on.
@@ -23,13 +23,13 @@ from clickhouse_connect.driver.client import Client
 from confluent_kafka import Consumer, KafkaException, Producer, TopicCollection
 from confluent_kafka.admin import AdminClient
 
+from spendstream.api.jobs.catch_up import CannotCatchUp, CaughtUp, catch_up, settle_forwarded
 from spendstream.api.jobs.control import (
     TRANSACTIONAL_ID,
     VersionRecord,
-    mirrored_records,
+    mirrored_versions,
     read_records,
 )
-from spendstream.api.jobs.replay import CannotReplay, Replayed, replay, settle_forwarded
 from spendstream.api.log import bounds, last_records, partitions_of, reader
 from spendstream.api.restore import plan_table, restore
 from spendstream.api.settled import latest_checkpoints
@@ -61,11 +61,11 @@ class RebuildFailed(RuntimeError):
 
 
 class Rebuilt(NamedTuple):
-    """What was done. `replayed`: rows above the mirrored checkpoints."""
+    """What was done. `rows`: those above the mirrored checkpoints."""
 
     partitions: int
     workspaces: int
-    replayed: int
+    rows: int
     ids: int
     plans: int
 
@@ -97,7 +97,7 @@ def rebuild(
         return _Rebuild(bootstrap_servers, client, group, progress or _quiet).run()
     except KafkaException as error:
         raise RebuildFailed(f"the broker could not be filled: {error.args[0].str()}") from error
-    except CannotReplay as error:
+    except CannotCatchUp as error:
         raise RebuildFailed(str(error)) from error
     finally:
         client.close()
@@ -113,7 +113,7 @@ class _Rebuild:
         self._progress = progress
 
     def run(self) -> Rebuilt:
-        plans = mirrored_records(self._client)
+        plans = mirrored_versions(self._client)
         worker = read_mirrored_state(self._client)
         stored = stored_seq(self._client)
         if not (plans or worker.checkpoints or stored):
@@ -135,7 +135,7 @@ class _Rebuild:
         for partition in partitions:
             self._progress(f"partition {partition + 1} of {len(partitions)}")
             state = restore(worker, partition, len(partitions))
-            results.append(replay(self._client, state, table))
+            results.append(catch_up(self._client, state, table))
         settle_forwarded(result.state.checkpoint for result in results)
         epochs = self._epochs()
         written = [r for r in results if r.state.checkpoint.partition not in done]
@@ -144,12 +144,12 @@ class _Rebuild:
         return Rebuilt(
             partitions=len(partitions),
             workspaces=sum(len(result.state.workspaces) for result in written),
-            replayed=sum(result.rows for result in written),
+            rows=sum(result.rows for result in written),
             ids=sum(result.ids for result in written),
             plans=len(plans),
         )
 
-    def _write(self, result: Replayed, epochs: dict[str, str], plans_upto: int) -> None:
+    def _write(self, result: CaughtUp, epochs: dict[str, str], plans_upto: int) -> None:
         """A partition, in one transaction under its worker's id."""
         state = result.state
         checkpoint = state.checkpoint

@@ -24,7 +24,7 @@ from spendstream.api.jobs.checks.sequence import (
     check_unique_ids,
 )
 from spendstream.api.jobs.checks.state import check_counters, check_credit
-from spendstream.api.jobs.control import VersionRecord, mirrored_records, read_records
+from spendstream.api.jobs.control import VersionRecord, mirrored_versions, read_records
 from spendstream.api.jobs.recount import Recount, read_manifests, recount
 from spendstream.api.state import WorkerState, read_mirrored_state, read_worker_state
 from spendstream.schemas import DEFAULT_PLAN, Plan
@@ -69,7 +69,7 @@ def verify(
     worker = (
         read_worker_state(bootstrap_servers) if bootstrap_servers else read_mirrored_state(client)
     )
-    plans = read_records(bootstrap_servers) if bootstrap_servers else mirrored_records(client)
+    plans = read_records(bootstrap_servers) if bootstrap_servers else mirrored_versions(client)
     expected = Expected()
     differences = list(bounded(_differences(client, sent, worker, plans, expected, step)))
     return {

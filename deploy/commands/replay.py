@@ -48,11 +48,12 @@ def replay(
     """Send the calls of a trace, moved in time so that the last one is now.
 
     The ids come from the file's name and rows: sent again within a day, it
-    changes nothing.
+    changes nothing. Rows more than a day older than the last one are not
+    counted: they go to usage.late, and those over 35 days to the dead letters.
     """
     from spendstream.deploy.feed import feed
     from spendstream.deploy.manifest import writing
-    from spendstream.deploy.replay import calls_of, parse_models
+    from spendstream.deploy.replay import calls_of, parse_models, too_old
     from spendstream.deploy.trace import read_trace
 
     settings = load()
@@ -67,10 +68,15 @@ def replay(
         last_ms=time.time_ns() // 1_000_000,
     )
     servers = bootstrap_servers(settings)
+    old = too_old(calls, speed)
+    if old.late:
+        say(f"{old.late:,} rows will not be counted: they are over a day old, for usage.late")
+    if old.refused:
+        say(f"{old.refused:,} rows will be refused as too_old: they are over 35 days old")
     home = Home(settings.home)
     home.create()
     with (
-        writing(home.manifests, file.stem) as manifest,
+        writing(home.manifests_of(settings.bootstrap_servers), file.stem) as manifest,
         progress(f"sending {file.name}", len(calls)) as bar,
     ):
         fed = feed(
@@ -86,6 +92,8 @@ def replay(
             {
                 "file": str(file),
                 "events": fed.events,
+                "late": old.late,
+                "refused": old.refused,
                 "input_tokens": fed.input_tokens,
                 "output_tokens": fed.output_tokens,
                 "workspaces": min(workspaces, len(rows)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -22,6 +23,15 @@ def verify(
         bool,
         typer.Option(help="First wait until all that was sent is stored."),
     ] = True,
+    manifests: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            file_okay=False,
+            metavar="DIR",
+            help="Of what was sent; default those of the home directory for the broker.",
+        ),
+    ] = None,
     timeout: Timeout = 120.0,
     json: Json = False,
 ) -> None:
@@ -38,11 +48,12 @@ def verify(
     home = Home(settings.home)
     running = home.running()
     servers = settings.bootstrap_servers or (running.bootstrap_servers if running else None)
+    of_broker = home.manifests_of(settings.bootstrap_servers)
     with reading(settings) as (_, client):
         if settled and servers:
             wait(servers, client, timeout)
         with working("recounting") as tell:
-            result = verified(client, servers, home.manifests, tell)
+            result = verified(client, servers, manifests or of_broker, tell)
     if json:
         print_json(result)
     else:

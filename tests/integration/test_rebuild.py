@@ -126,7 +126,7 @@ def test_the_same_figures_come_back(
 
     done = rebuild(fresh, clickhouse.url, DATABASE)
     assert done.partitions == PARTITIONS
-    assert done.replayed == 400 - mirrored
+    assert done.rows == 400 - mirrored
     assert done.plans == len(read_versions(fresh)) == 3
     for state in recovered(fresh):
         same(state, figures.states[state.checkpoint.partition])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from spendstream.deploy.home import Home
+from spendstream.deploy.home import Addresses, Home
 
 
 @pytest.fixture(autouse=True)
@@ -35,3 +35,17 @@ def test_one_that_exists_keeps_its_permissions(tmp_path: Path) -> None:
     path.mkdir(0o750)
     Home(path).create()
     assert mode(path) == 0o750
+
+
+def test_manifests_of_another_broker_are_apart(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    home.create()
+    assert home.manifests_of(None) == home.manifests
+    elsewhere = home.manifests_of("kafka-1.example:9092,[::1]:9092")
+    assert elsewhere.parent == home.manifests
+    assert elsewhere.name == "kafka-1.example_9092____1__9092"
+    lock = home.lock()
+    home.publish(Addresses("127.0.0.1:9092", "http://127.0.0.1:8123", str(home.path), "", {}))
+    assert home.manifests_of("127.0.0.1:9092") == home.manifests
+    assert home.manifests_of("127.0.0.1:9093") != home.manifests
+    lock.release()

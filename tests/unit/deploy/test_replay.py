@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from spendstream.deploy.replay import calls_of, parse_models
+from spendstream.deploy.replay import calls_of, parse_models, too_old
 from spendstream.deploy.trace import TraceError, TraceRow
 
 ROWS = [TraceRow(index, 1_000 + 10 * index, index, index + 1) for index in range(10)]
@@ -63,3 +63,25 @@ def test_a_model_that_is_too_long_is_refused_plainly() -> None:
 def test_a_file_name_that_makes_no_ids_is_refused(stem: str) -> None:
     with pytest.raises(TraceError, match="makes no event ids"):
         calls_of(ROWS, stem=stem, workspaces=1, users=1, models=MODELS, last_ms=5_000)
+
+
+DAY = 86_400_000
+
+
+@pytest.mark.parametrize(
+    ("ages", "speed", "late", "refused"),
+    [
+        ([DAY, 1, 0], None, 0, 0),
+        ([DAY + 1, DAY, 0], None, 1, 0),
+        ([36 * DAY, 35 * DAY + 1, 35 * DAY, 2 * DAY, 5, 0], None, 2, 2),
+        ([DAY, 0], 2.0, 0, 0),  # the last one waits half a day
+        ([DAY, 0], 0.5, 1, 0),  # the last one is sent two days after its time
+        ([DAY // 2, DAY // 4, 0], 0.25, 2, 0),  # 0.5, 1.25 and 2 days
+    ],
+)
+def test_what_comes_too_late_is_counted_beforehand(
+    ages: list[int], speed: float | None, late: int, refused: int
+) -> None:
+    rows = [TraceRow(n, 40 * DAY - age, 1, 1) for n, age in enumerate(ages)]
+    calls = calls_of(rows, stem="t", workspaces=1, users=1, models=MODELS, last_ms=100 * DAY)
+    assert too_old(calls, speed) == (late, refused)
