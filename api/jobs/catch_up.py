@@ -84,7 +84,7 @@ def catch_up(client: Client, state: PartitionState, plans: PlanTable) -> CaughtU
 
 
 def settle_forwarded(checkpoints: Iterable[Checkpoint]) -> None:
-    """Make all partitions together, once caught up, have forwarded as many events as they took over.
+    """Make the partitions, once caught up, have forwarded as many events as they took over.
 
     A forwarded event leaves its row with the partition that took it. So where the other one's
     checkpoint was not mirrored, it was read and forwarded all the same; and where the row was not
