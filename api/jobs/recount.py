@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from spendstream.api.jobs.recount_prices import EXACT, PICO, ZERO, Prices
 
@@ -65,23 +65,8 @@ class Sums:
             self.cost = EXACT.add(self.cost, event.cost)
 
 
-@dataclass(slots=True)
-class Recount:
-    """What the events come to. Months are named `2026-11`."""
-
-    events: dict[tuple[str, str], Counted] = field(default_factory=dict)
-    repeated: int = 0
-    totals: dict[str, Sums] = field(default_factory=dict)
-    months: dict[tuple[str, str], Sums] = field(default_factory=dict)
-
-
-class Standing(NamedTuple):
-    """A workspace's month against its plan, in USD."""
-
-    credit: Decimal
-    charge: Decimal
-    remaining: Decimal
-    overage: Decimal
+Recount: TypeAlias = dict[tuple[str, str], Counted]
+"""The events that count, by workspace and id."""
 
 
 def read_manifests(directory: Path) -> Iterator[dict[str, Any]]:
@@ -109,13 +94,12 @@ def recount(events: Iterable[Mapping[str, Any]]) -> Recount:
     `input_tokens` of None means that the usage is unknown. Times are milliseconds since 1970.
     """
     prices = Prices()
-    result = Recount()
+    result: Recount = {}
     for event in events:
         key = (event["workspace_id"], event["id"])
-        if key in result.events:
-            result.repeated += 1
+        if key in result:
             continue
-        counted = result.events[key] = Counted(
+        result[key] = Counted(
             *key,
             event["time_ms"],
             event.get("user_id"),
@@ -127,23 +111,17 @@ def recount(events: Iterable[Mapping[str, Any]]) -> Recount:
             event.get("output_tokens") or 0,
             prices.cost(event),
         )
-        result.totals.setdefault(counted.workspace_id, Sums()).add(counted)
-        month = (counted.workspace_id, month_of(counted.time_ms))
-        result.months.setdefault(month, Sums()).add(counted)
     return result
 
 
 def month_of(time_ms: int) -> str:
+    """`2026-11`, in UTC."""
     return datetime.fromtimestamp(time_ms // 1000, UTC).strftime("%Y-%m")
 
 
-def standing(charge: Decimal, plan: Mapping[str, Any]) -> Standing:
-    """A month's charge against a plan `{"credit_pico": …, "overage": …}`."""
+def overage(charge: Decimal, plan: Mapping[str, Any]) -> Decimal:
+    """What of a month's charge is beyond the credit of `{"credit_pico": …, "overage": …}`, USD."""
+    if not plan["overage"]:
+        return ZERO
     credit = EXACT.multiply(Decimal(plan["credit_pico"]), PICO)
-    beyond = EXACT.subtract(charge, credit)
-    return Standing(
-        credit,
-        charge,
-        max(ZERO, -beyond),
-        max(ZERO, beyond) if plan["overage"] else ZERO,
-    )
+    return max(ZERO, EXACT.subtract(charge, credit))

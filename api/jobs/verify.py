@@ -75,7 +75,7 @@ def verify(
     return {
         "ok": not differences,
         "events": expected.events,
-        "manifest_events": len(sent.events) if sent else 0,
+        "manifest_events": len(sent or ()),
         "outside_manifests": expected.outside,
         "basis": _basis(sent, expected),
         "differences": differences,

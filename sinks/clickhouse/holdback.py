@@ -94,11 +94,6 @@ class HoldBack:
             reached = after
         return reached
 
-    @property
-    def waiting(self) -> int:
-        """Whole batches whose rows are not all loaded."""
-        return len(self._groups)
-
 
 def _covers(loaded: Mapping[str, int], wanted: Mapping[str, int]) -> bool:
     return all(loaded.get(topic, 0) >= seq for topic, seq in wanted.items())

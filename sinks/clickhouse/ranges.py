@@ -32,9 +32,6 @@ class Range:
         if not 0 <= self.start < self.end:
             raise ValueError(f"not a range of offsets: {self.start}–{self.end}")
 
-    def __contains__(self, offset: int) -> bool:
-        return self.start <= offset < self.end
-
     def __str__(self) -> str:
         return f"{self.start}–{self.end - 1}"
 

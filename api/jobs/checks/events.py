@@ -90,7 +90,7 @@ def check_events(
     Rows that no manifest knows are recounted from their own usage.
     """
     prices = Prices()
-    known: Mapping[Key, Counted] = manifests.events if manifests else {}
+    known = manifests or {}
     seen: set[Key] = set()
     for row in read_raw(client):
         key = (row.workspace_id, row.event_id)

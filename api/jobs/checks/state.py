@@ -10,10 +10,10 @@ from clickhouse_connect.driver.client import Client
 
 from spendstream.api.jobs.checks.difference import Difference, difference
 from spendstream.api.jobs.checks.events import Expected
-from spendstream.api.jobs.recount import Sums, standing
+from spendstream.api.jobs.recount import Sums, overage
 from spendstream.schemas.money import pico_from_usd, usd_string
 from spendstream.schemas.period import month_named
-from spendstream.streams.core.credit import OVERDUE_MS
+from spendstream.streams.core.credit import OVERAGE_STEP_PICO, OVERDUE_MS
 from spendstream.streams.core.schedule import KEEP_MONTHS_MS
 from spendstream.streams.core.state import Counters, Month, Saved
 
@@ -21,8 +21,6 @@ PlanOf = Mapping[str, Any]
 """`version`, `credit_pico`, `overage`, `thresholds` (percents) of a plan, as plain values."""
 
 MEASURES: Final = ("requests", "input_tokens", "output_tokens", "cost", "charge", "unpriced")
-STEP_PICO: Final = 10**12
-"""Overage is sent in steps of a dollar, or when it has waited a minute."""
 
 
 class OverageRow(NamedTuple):
@@ -160,11 +158,11 @@ def _check_overage(
     """What was sent plus what waits to be is the charge beyond the credit."""
     if not plan["overage"]:
         return  # what was sent before it was switched off stays as it was
-    right = pico_from_usd(standing(booked, plan).overage)
+    right = pico_from_usd(overage(booked, plan))
     pending = right - month.overage_emitted
     may_wait = month.overage_since_ms is not None and not month.final
     overdue = month.overage_since_ms == OVERDUE_MS  # the worker is about to send it
-    if pending and (not may_wait or (pending >= STEP_PICO and not overdue)):
+    if pending and (not may_wait or (pending >= OVERAGE_STEP_PICO and not overdue)):
         yield difference(
             "overage: charge beyond the credit, and sent",
             usd_string(right),

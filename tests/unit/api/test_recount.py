@@ -15,7 +15,7 @@ from genai_prices.data_snapshot import get_snapshot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spendstream.api.jobs.recount import read_manifests, recount, standing
+from spendstream.api.jobs.recount import Sums, month_of, overage, read_manifests, recount
 from spendstream.api.jobs.recount_prices import Prices
 from spendstream.schemas.money import usd_from_pico
 from spendstream.schemas.price_compile import compile_book
@@ -95,7 +95,8 @@ def test_costs_worked_out_by_hand(changes: dict[str, Any], cost: str) -> None:
 )
 def test_unpriced_is_not_free(changes: dict[str, Any]) -> None:
     assert Prices().cost(event(**changes)) is None
-    sums = recount([event(**changes)]).totals["ws-1"]
+    sums = Sums()
+    sums.add(recount([event(**changes)])["ws-1", "e-0"])
     assert (sums.requests, sums.unpriced, str(sums.cost)) == (1, 1, "0")
 
 
@@ -161,30 +162,30 @@ def test_the_first_of_an_id_counts_within_its_workspace() -> None:
             event(2),
         ]
     )
-    assert result.repeated == 1
-    assert result.totals["ws-1"].requests == 2
-    assert result.totals["ws-1"].input_tokens == 2000
-    assert result.totals["ws-2"].input_tokens == 5
+    assert {key: counted.input_tokens for key, counted in result.items()} == {
+        ("ws-1", "e-1"): 1000,
+        ("ws-2", "e-1"): 5,
+        ("ws-1", "e-2"): 1000,
+    }
 
 
 def test_months_are_calendar_months_in_utc() -> None:
     december = 1_764_547_200_000
-    result = recount([event(1, time_ms=december - 1), event(2, time_ms=december)])
-    assert sorted(result.months) == [("ws-1", "2025-11"), ("ws-1", "2025-12")]
+    assert (month_of(december - 1), month_of(december)) == ("2025-11", "2025-12")
 
 
 @pytest.mark.parametrize(
-    ("charge", "overage", "remaining", "beyond"),
+    ("charge", "enabled", "beyond"),
     [
-        ("9.999999999999", True, "0.000000000001", "0"),
-        ("10", True, "0", "0"),
-        ("10.000000000001", True, "0", "0.000000000001"),
-        ("12.5", False, "0", "0"),
+        ("9.999999999999", True, "0"),
+        ("10", True, "0"),
+        ("10.000000000001", True, "0.000000000001"),
+        ("12.5", False, "0"),
     ],
 )
-def test_credit_and_overage(charge: str, overage: bool, remaining: str, beyond: str) -> None:
-    result = standing(Decimal(charge), {"credit_pico": 10 * 10**12, "overage": overage})
-    assert result == (Decimal(10), Decimal(charge), Decimal(remaining), Decimal(beyond))
+def test_overage_is_what_is_beyond_the_credit(charge: str, enabled: bool, beyond: str) -> None:
+    plan = {"credit_pico": 10 * 10**12, "overage": enabled}
+    assert overage(Decimal(charge), plan) == Decimal(beyond)
 
 
 def test_manifests_are_read_oldest_first_and_a_torn_end_is_left_out(tmp_path: Path) -> None:
@@ -207,7 +208,7 @@ def test_a_hundred_thousand_events_take_seconds() -> None:
         for n in range(100_000)
     ]
     begun = time.process_time()
-    assert len(recount(events).events) == 100_000
+    assert len(recount(events)) == 100_000
     assert time.process_time() - begun < 10
 
 

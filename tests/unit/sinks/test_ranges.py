@@ -42,11 +42,6 @@ def test_turned_round(one: Range, other: Range) -> None:
     assert other.compare(one) in turned[one.compare(other)]
 
 
-@given(RANGES, st.integers(0, 30))
-def test_contains(one: Range, offset: int) -> None:
-    assert (offset in one) == (offset in range(one.start, one.end))
-
-
 @pytest.mark.parametrize(("start", "end"), [(0, 0), (3, 2), (-1, 4)])
 def test_never_empty_nor_negative(start: int, end: int) -> None:
     with pytest.raises(ValueError, match="not a range"):
