@@ -9,23 +9,10 @@ import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from spendstream.schemas.topics import (
-    USAGE_ALERTS,
-    USAGE_DEAD,
-    USAGE_LATE,
-    USAGE_OVERAGE,
-    USAGE_PRICED,
-)
+from spendstream.sinks.clickhouse import tables
+from spendstream.sinks.clickhouse.config import DATABASE
 
-DATABASE: Final = "spendstream"
-
-TABLES: Final = {
-    USAGE_PRICED: "usage_raw",
-    USAGE_ALERTS: "alerts",
-    USAGE_OVERAGE: "overage",
-    USAGE_LATE: "late",
-    USAGE_DEAD: "dead_letters",
-}
+TABLES: Final = {topic: table.name for topic, table in tables.TABLES.items()}
 """Where each sequenced topic's rows are."""
 
 
@@ -56,7 +43,10 @@ def connect(clickhouse_url: str, database: str = DATABASE) -> Client:
 
 
 def stored_seq(client: Client) -> dict[tuple[str, int], int]:
-    """The highest `seq` whose insert is complete, by (topic, partition)."""
+    """The highest `seq` that is in the topic's table, by (topic, partition).
+
+    Its roll-ups are filled by the same insert, and may still lack it for a moment.
+    """
     rows = client.query(
         "SELECT topic, partition, max(seq) FROM positions GROUP BY topic, partition"
     ).result_rows

@@ -40,6 +40,9 @@ INPUTS: Final = (USAGE_EVENTS, WORKSPACE_COMMANDS)
 DEFAULT_PARTITIONS: Final = 12
 EMBEDDED_PARTITIONS: Final = 4
 
+LARGE_MESSAGE_BYTES: Final = 4 * 1_048_576
+"""Largest message of the topics that carry whole records, states or a batch's ids."""
+
 
 @dataclass(frozen=True, slots=True)
 class Topic:
@@ -85,7 +88,7 @@ TOPICS: Final[tuple[Topic, ...]] = (
         cleanup="delete",
         retention_ms=INPUT_RETENTION_MS,
         timestamps="LogAppendTime",
-        max_message_bytes=4 * 1_048_576,
+        max_message_bytes=LARGE_MESSAGE_BYTES,
         writers=("streams",),
         readers=("streams",),
         public=False,
@@ -132,7 +135,7 @@ TOPICS: Final[tuple[Topic, ...]] = (
         key="key of the refused record",
         cleanup="delete",
         retention_ms=INPUT_RETENTION_MS,
-        max_message_bytes=4 * 1_048_576,
+        max_message_bytes=LARGE_MESSAGE_BYTES,
         writers=("streams",),
         readers=("sinks",),
     ),
@@ -151,7 +154,7 @@ TOPICS: Final[tuple[Topic, ...]] = (
         key='JSON array ["workspace id", "scope"]',
         cleanup="compact",
         retention_ms=FOREVER,
-        max_message_bytes=4 * 1_048_576,
+        max_message_bytes=LARGE_MESSAGE_BYTES,
         writers=("streams",),
         readers=("streams", "sinks", "api"),
         public=False,
@@ -162,7 +165,7 @@ TOPICS: Final[tuple[Topic, ...]] = (
         key="none",
         cleanup="delete",
         retention_ms=INPUT_RETENTION_MS + ID_HORIZON_MS + DAY_MS,
-        max_message_bytes=4 * 1_048_576,
+        max_message_bytes=LARGE_MESSAGE_BYTES,
         writers=("streams",),
         readers=("streams",),
         public=False,

@@ -34,17 +34,19 @@ from spendstream.api.log import bounds, last_records, partitions_of, reader
 from spendstream.api.restore import plan_table, restore
 from spendstream.api.settled import latest_checkpoints
 from spendstream.api.state import WorkerState, read_mirrored_state
-from spendstream.api.stored import DATABASE, connect, stored_seq
+from spendstream.api.stored import connect, stored_seq
 from spendstream.schemas.partition import partition_of
 from spendstream.schemas.topics import (
     CONTROL_PLANS,
     INPUTS,
+    LARGE_MESSAGE_BYTES,
     USAGE_ALERTS,
     USAGE_EVENTS,
     WORKSPACE_CHECKPOINT,
     WORKSPACE_IDS,
     WORKSPACE_STATE,
 )
+from spendstream.sinks.clickhouse.config import DATABASE
 from spendstream.streams.core.finish import finish
 from spendstream.streams.core.outputs import Batch
 from spendstream.streams.core.state import InputPosition
@@ -197,7 +199,7 @@ class _Rebuild:
                 "transactional.id": transactional_id,
                 "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
                 "message.timeout.ms": TRANSACTION_TIMEOUT_MS,
-                "message.max.bytes": 4 * 1_048_576,
+                "message.max.bytes": LARGE_MESSAGE_BYTES,
                 "queue.buffering.max.messages": 0,  # a partition's states are one transaction
                 "compression.type": "lz4",
                 "log_level": 0,

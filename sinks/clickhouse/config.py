@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from spendstream.sinks.clickhouse.errors import ConfigError
 
+DATABASE: Final = "spendstream"
 MAX_BLOCK_ROWS: Final = 1_000_000
 """An insert has to be one block, which is what the deduplication token stands for."""
 RESERVED: Final = frozenset(
@@ -31,7 +32,7 @@ class LoaderConfig:
 
     bootstrap_servers: str
     clickhouse_url: str
-    database: str = "spendstream"
+    database: str = DATABASE
     group: str = "spendstream-sink"
     ready_file: Path | None = None
     mirror: bool = False

@@ -22,6 +22,7 @@ from typing import Final
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
+from spendstream.sinks.clickhouse.config import DATABASE
 from spendstream.sinks.clickhouse.errors import MigrationError
 
 LOCK: Final = "schema_migrations_lock"
@@ -60,7 +61,7 @@ def migrations() -> list[Migration]:
     return sorted(found, key=lambda migration: migration.number)
 
 
-def migrate(client: Client, database: str = "spendstream", wait_seconds: float = 60) -> list[str]:
+def migrate(client: Client, database: str = DATABASE, wait_seconds: float = 60) -> list[str]:
     """Bring `database` to this version's tables; returns the names of what was applied.
 
     Leaves `client` on that database. Does nothing, and takes no lock, where all is applied.

@@ -29,7 +29,7 @@ from confluent_kafka.cimpl import NewTopic
 from spendstream.schemas.event import Trackable, UsageEvent
 from spendstream.schemas.reasons import Reason
 from spendstream.schemas.records import Alert, DeadLetter, Header, Leaf, Overage, PricedUsage
-from spendstream.schemas.topics import BY_NAME, TOPICS, USAGE_PRICED
+from spendstream.schemas.topics import BY_NAME, LARGE_MESSAGE_BYTES, TOPICS, USAGE_PRICED
 from spendstream.schemas.usage import Usage
 from spendstream.sinks.clickhouse.tables import ROLLUPS, TABLES
 from tests.servers.clickhouse import ClickHouseServer
@@ -155,7 +155,7 @@ class Rig:
             {
                 "bootstrap.servers": self.kafka.bootstrap_servers,
                 "transactional.id": f"test-{self.group}-{time.time_ns()}",
-                "message.max.bytes": 4 * 1_048_576,
+                "message.max.bytes": LARGE_MESSAGE_BYTES,
                 "log_level": 2,
             }
         )
