@@ -1,4 +1,6 @@
 # Needs Python 3.11, 3.12 or 3.13 and make; everything else comes from requirements.lock.
+# 3.14 is refused because nothing was tested on it yet; each version that is let in needs a run of
+# `make lock`, `make test` and `make check`.
 PYTHON ?= python3
 # two workers: more brokers and JVMs than that starve each other on a small machine
 PYTEST_WORKERS ?= 2
