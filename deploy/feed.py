@@ -32,7 +32,8 @@ class Call(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Fed:
-    """What a run sent. Tokens are sums over `events`; `requests` sent again by Kafka's client."""
+    """What a run sent. Tokens are sums over `events`; `retried`: how
+    often Kafka's client sent an event once more."""
 
     events: int
     input_tokens: int

@@ -129,8 +129,8 @@ class UsageEmitter:
 
     @property
     def stats(self) -> EmitterStats:
-        producer = self._producer
-        held = len(producer) if producer is not None else 0
+        # one that is being replaced still holds what its successor is to get
+        held = 0 if self._closed else sum(map(len, tuple(self._serving)))
         return self._counters.snapshot(held + len(self._aside))
 
     def flush(self, timeout: float = 5.0) -> int:
@@ -175,6 +175,7 @@ class UsageEmitter:
         self._starting = threading.Lock()
         self._counters = Counters()
         self._aside: deque[_Message] = deque()
+        self._serving: list[Producer] = []
         self._standing: tuple[str, int] = ("", 0)
         self._epochs = 0
 
@@ -242,6 +243,7 @@ class UsageEmitter:
             )
         except (KafkaException, TypeError, ValueError) as error:
             raise ValueError(f"Kafka's client refuses the settings: {error}") from None
+        self._serving.append(producer)
         self._producer = producer
         threading.Thread(
             target=self._serve, args=(producer,), name="spendstream-emitter", daemon=True
@@ -255,6 +257,7 @@ class UsageEmitter:
             if self._aside:
                 self._retire(producer)
             self._counters.report()
+        self._serving.remove(producer)
 
     def _poll(self, producer: Producer) -> None:
         try:
@@ -326,9 +329,9 @@ class UsageEmitter:
 
     def _on_stats(self, text: str) -> None:
         statistics = json.loads(text)
-        brokers = statistics.get("brokers", {})
-        retries = sum(broker.get("txretries", 0) for broker in brokers.values())
-        self._counters.retried(statistics["name"], retries)
+        # the queue first: what is delivered meanwhile is then counted twice, never not at all
+        queued = self.stats.queued
+        self._counters.transmitted(statistics["name"], statistics.get("txmsgs", 0), queued)
         # A broker that came back empty refuses the client's id; librdkafka then raises its epoch
         # for ever, many times a second, instead of asking for a new id.
         epochs = statistics.get("eos", {}).get("producer_epoch", 0)
@@ -341,10 +344,10 @@ class UsageEmitter:
 
     def _forget_parent(self) -> None:
         """In a forked child: librdkafka's threads do not exist here, so its handle is dead."""
-        if self._producer is not None:
+        for producer in self._serving:
             # destroying it would wait for those threads
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._producer))
-            self._producer = None
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(producer))
+        self._producer = None
         self._forked = True
         self._begin()
 

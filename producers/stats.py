@@ -39,13 +39,16 @@ _PLAIN: Final = {
 }
 
 
+_AFTER_QUEUE: Final = (Drop.EXPIRED, Drop.FAILED, Drop.ABANDONED)
+
+
 @dataclass(frozen=True, slots=True)
 class EmitterStats:
     """Events since the emitter (or its process, after a fork) began.
 
     Every event for which `emit()` was called while enabled is in exactly one of `queued`,
-    `delivered` and `dropped`. `retried` counts requests that Kafka's client sent again; it is read
-    from librdkafka's statistics, so it can be two seconds old.
+    `delivered` and `dropped`. `retried`: how often Kafka's client sent an event once more; as it
+    comes from librdkafka's statistics it can be two seconds old, and lag while much is queued.
     """
 
     queued: int
@@ -70,7 +73,8 @@ class Counters:
         self._details: dict[str, str] = {}
         self._logged_details: set[str] = set()
         self._next_log = 0.0
-        self._retried: dict[str, int] = {}
+        self._transmitted: dict[str, int] = {}
+        self._retried = 0
 
     def delivered(self) -> None:
         with self._lock:
@@ -84,16 +88,23 @@ class Counters:
             if kind and kind not in self._details and len(self._details) < 100:
                 self._details[kind] = detail
 
-    def retried(self, client: str, requests: int) -> None:
-        """How many requests a client has sent again so far. One that is replaced is not forgotten:
-        there are as many as brokers that lost their log."""
+    def transmitted(self, client: str, messages: int, queued: int) -> None:
+        """How many messages a client has sent so far, each as often as it was sent.
+
+        What was sent and is neither done nor `queued` was sent before. (librdkafka's own count of
+        retries knows requests only: a batch that a broken connection swallowed is not among them.)
+        Some of the queue was not sent yet, so this is never too high, and right once it is empty.
+        """
         with self._lock:
-            self._retried[client] = requests
+            # a client that was replaced is not forgotten; there are few
+            self._transmitted[client] = messages
+            done = self._delivered + sum(self._dropped.get(why, 0) for why in _AFTER_QUEUE)
+            again = sum(self._transmitted.values()) - done - queued
+            self._retried = max(self._retried, again)
 
     def snapshot(self, queued: int) -> EmitterStats:
         with self._lock:
-            retried = sum(self._retried.values())
-            return EmitterStats(queued, self._delivered, retried, dict(self._dropped))
+            return EmitterStats(queued, self._delivered, self._retried, dict(self._dropped))
 
     def report(self, *, at_once: bool = False) -> None:
         """Log what was dropped since the last report, at most every LOG_EVERY_S seconds."""

@@ -154,17 +154,29 @@ def test_an_error_without_words_is_counted_and_not_raised(
         assert usage.stats.dropped == {Drop.FAILED: 1, Drop.INVALID: 1}
 
 
-@pytest.mark.usefixtures("clients")
-def test_retries_are_those_of_all_brokers_and_of_every_client() -> None:
-    def statistics(client: str, *retries: int) -> str:
-        brokers = {str(number): {"txretries": count} for number, count in enumerate(retries)}
-        return json.dumps({"name": client, "brokers": {**brokers, "bootstrap": {}}})
+def test_what_was_sent_more_often_than_it_is_done_or_queued_was_retried(
+    clients: list[Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sent(client: str, messages: int) -> int:
+        usage._on_stats(json.dumps({"name": client, "txmsgs": messages, "brokers": {}}))
+        return usage.stats.retried
+
+    def deliver(count: int) -> None:
+        for _ in range(count):
+            usage._on_delivery(b"id", 0, 0, None, None)  # type: ignore[arg-type]
 
     with UsageEmitter("nowhere:1") as usage:
-        assert usage.stats.retried == 0
-        usage._on_stats(statistics("rdkafka#producer-1", 2, 1))
-        assert usage.stats.retried == 3
-        usage._on_stats(statistics("rdkafka#producer-1", 2, 4))
-        assert usage.stats.retried == 6
-        usage._on_stats(statistics("rdkafka#producer-2", 1))  # it was replaced
-        assert usage.stats.retried == 7
+        assert sent("rdkafka#producer-1", 0) == 0
+        deliver(5)
+        assert sent("rdkafka#producer-1", 5) == 0
+        monkeypatch.setattr(Client, "__len__", lambda _: 3)
+        assert sent("rdkafka#producer-1", 8) == 0  # on their way
+        assert sent("rdkafka#producer-1", 14) == 6  # twice each, on top
+        assert sent("rdkafka#producer-2", 3) == 9  # it was replaced, and they go once more
+        monkeypatch.setattr(Client, "__len__", lambda _: 0)
+        deliver(3)
+        assert sent("rdkafka#producer-2", 3) == 9
+        expired = KafkaError(KafkaError._MSG_TIMED_OUT)
+        usage._on_delivery(b"id", 0, 0, expired, None)  # type: ignore[arg-type]
+        assert sent("rdkafka#producer-2", 4) == 9
+        assert (usage.stats.delivered, usage.stats.lost) == (8, 1)
