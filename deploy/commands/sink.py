@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from spendstream.deploy.commands.options import MetricsPort, bootstrap_servers, clickhouse_url
+from spendstream.deploy.embedded.broker import refuse_taken
 from spendstream.deploy.settings import load
 
 
@@ -38,6 +39,8 @@ def sink(
     from spendstream.sinks.clickhouse.loader import run
 
     settings = load()
+    if metrics_port is not None:
+        refuse_taken(metrics_port)
     run(
         LoaderConfig(
             bootstrap_servers=bootstrap_servers(settings),

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from spendstream.deploy.commands.options import MetricsPort, bootstrap_servers
+from spendstream.deploy.embedded.broker import refuse_taken
 from spendstream.deploy.settings import load
 
 
@@ -26,6 +27,8 @@ def worker(
     from spendstream.streams.worker import WorkerConfig, run
 
     settings = load()
+    if metrics_port is not None:
+        refuse_taken(metrics_port)
     run(
         WorkerConfig(
             bootstrap_servers=bootstrap_servers(settings),

@@ -235,6 +235,21 @@ def test_servers_that_do_not_answer_are_said_plainly(
         assert unwanted not in terminal.told
 
 
+def test_doctor_names_servers_that_do_not_answer(terminal: Terminal) -> None:
+    nowhere = f"127.0.0.1:{free_port()}"
+    process = terminal.begin(
+        *("doctor", "--json"),
+        SPENDSTREAM_BOOTSTRAP_SERVERS=nowhere,
+        SPENDSTREAM_CLICKHOUSE_URL=f"http://{nowhere}",
+    )
+    assert process.wait(60) == failures.NOT_RIGHT
+    found = {item["what"]: item for item in json.loads(terminal.stdout.read_text())["findings"]}
+    for what in ("broker", "ClickHouse"):
+        assert found[what]["state"] == "bad"
+        assert nowhere in found[what]["detail"]
+    assert "Unexpected Http Driver Exception" not in terminal.told
+
+
 def metrics(port: int) -> str:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
         return str(answer.read().decode())

