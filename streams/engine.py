@@ -18,7 +18,8 @@ from spendstream.schemas.prices import PriceBook
 from spendstream.schemas.topics import INPUTS, USAGE_EVENTS, WORKSPACE_COMMANDS
 from spendstream.streams import metrics
 from spendstream.streams.plans_follower import PlansFollower
-from spendstream.streams.runner import PartitionRunner, Shared
+from spendstream.streams.runner import PartitionRunner
+from spendstream.streams.stream_task import Shared
 from spendstream.streams.transport import BatchedConsumer, End, Fetched
 
 if TYPE_CHECKING:

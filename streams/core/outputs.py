@@ -62,9 +62,6 @@ class Batch:
         self.changed: dict[str, Workspace] = {}
         self.due_runs = 0
 
-    def __bool__(self) -> bool:
-        return bool(self.changed or self.forwarded or any(self.rows.values()))
-
 
 def base64_or_none(data: bytes | None) -> str | None:
     return None if data is None else b64encode(data).decode()

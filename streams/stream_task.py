@@ -1,0 +1,204 @@
+"""A recovered partition and its transactions; what Kafka Streams calls a task.
+
+Everything here blocks (the core, librdkafka), so the runner calls it in a thread, one step at a
+time. After an error neither the state nor the transaction may be used any more: close, recover.
+"""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Final
+
+from spendstream.schemas.prices import PriceBook
+from spendstream.schemas.topics import (
+    CONTROL_PLANS,
+    INPUTS,
+    WORKSPACE_CHECKPOINT,
+    WORKSPACE_COMMANDS,
+    WORKSPACE_IDS,
+    WORKSPACE_STATE,
+)
+from spendstream.streams import metrics
+from spendstream.streams.core.finish import finish
+from spendstream.streams.core.ids import REMEMBER_MS, pack
+from spendstream.streams.core.outputs import Batch
+from spendstream.streams.core.process import process
+from spendstream.streams.core.schedule import advance
+from spendstream.streams.core.state import InputPosition, PartitionState
+from spendstream.streams.errors import EpochChanged
+from spendstream.streams.plans_follower import PlansFollower
+from spendstream.streams.reading import consumer as new_reader
+from spendstream.streams.reading import topic_ids
+from spendstream.streams.recovery import IdsLog, recover
+from spendstream.streams.transactions import PartitionProducer
+from spendstream.streams.transport import Fetched
+
+CLOCK_SLACK_MS: Final = 300_000
+"""The broker's clock may be this far ahead of the worker's; a later time stamp is not believed."""
+_IDS_SLACK_MS: Final = 60_000  # ids are forgotten by the whole minute
+_PLANS_TIMEOUT_S: Final = 15.0
+_RECOVERY_TOPICS: Final = (*INPUTS, WORKSPACE_IDS, CONTROL_PLANS)
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all partitions of a worker use."""
+
+    bootstrap_servers: str
+    group: str
+    partitions: int
+    book: PriceBook
+    plans: PlansFollower
+    executor: Executor
+    session_timeout_s: float
+
+
+class StreamTask:
+    """State, producer and the transaction in the making.
+
+    Attributes:
+        events: records in the transaction in the making.
+        committed_at: of the last commit, by the monotonic clock, in seconds.
+    """
+
+    def __init__(
+        self,
+        partition: int,
+        shared: Shared,
+        state: PartitionState,
+        producer: PartitionProducer,
+        ids_log: IdsLog,
+    ) -> None:
+        self.state = state
+        self.events = 0
+        self.committed_at = time.monotonic()
+        self._partition = partition
+        self._shared = shared
+        self._producer = producer
+        self._ids_log = ids_log
+        self._batch: Batch | None = None
+
+    def positions(self) -> dict[str, int]:
+        """Next offset of each input; between transactions those of the checkpoint."""
+        return {topic: p.upto for topic, p in self.state.checkpoint.inputs.items()}
+
+    def take(self, fetched: Fetched) -> None:
+        """Run records through the core; the rows go out while more records are awaited.
+
+        Raises:
+            PartitionError: the transaction is lost.
+        """
+        batch = self._begin() if self._batch is None else self._batch
+        shared = self._shared
+        process(
+            self.state,
+            batch,
+            fetched.topic,
+            fetched.records,
+            shared.book,
+            shared.plans.table,
+            int(time.time() * 1_000) + CLOCK_SLACK_MS,
+        )
+        self.events += len(fetched.records)
+        self._send_rows(batch)
+
+    def pass_time(self, ends: dict[str, int], now_ms: int) -> None:
+        """Commit a batch without records: the clock, what is due, a heartbeat.
+
+        Args:
+            ends: next offset of each input at its end.
+            now_ms: partition time follows it, but never back.
+
+        Raises:
+            PartitionError: nothing of it may be believed.
+        """
+        batch = self._begin()
+        state = self.state
+        for topic, end in ends.items():
+            position = state.checkpoint.inputs[topic]
+            position.upto = max(position.upto, end)  # past markers of transactions
+        advance(state, batch, self._shared.plans.table, max(now_ms, state.time_ms))
+        state.ids.forget(state.time_ms)
+        self._send_rows(batch)
+        self.commit()
+
+    def commit(self) -> None:
+        """Close the batch and commit it, checkpoint last.
+
+        Raises:
+            PartitionError: nothing of it may be believed.
+        """
+        started = time.monotonic()
+        batch = self._batch
+        assert batch is not None
+        producer, checkpoint, ids_log = self._producer, self.state.checkpoint, self._ids_log
+        ids_offset: list[int] = []
+        if batch.digests:
+            ids = pack(checkpoint.upto, checkpoint.time_ms, batch.digests)
+            producer.send_to(WORKSPACE_IDS, self._partition, None, ids, ids_offset.append)
+        while ids_log and ids_log[0][0] + REMEMBER_MS + _IDS_SLACK_MS <= checkpoint.time_ms:
+            checkpoint.ids_from = ids_log.popleft()[1] + 1
+        if ids_log:
+            checkpoint.ids_from = ids_log[0][1]
+        checkpoint.control[CONTROL_PLANS].upto = self._shared.plans.position
+        closing = finish(self.state, batch)
+        producer.send(WORKSPACE_STATE, closing.state)
+        producer.send(WORKSPACE_CHECKPOINT, closing.checkpoint)
+        producer.commit()
+        ids_log.extend((checkpoint.time_ms, offset) for offset in ids_offset)
+        metrics.batches.inc()
+        metrics.events.inc(self.events)
+        self._batch, self.events = None, 0
+        self.committed_at = time.monotonic()
+        metrics.commit_seconds.observe(self.committed_at - started)
+
+    def close(self) -> None:
+        """Abort what is open; the object is of no more use."""
+        self._producer.close()
+
+    def _begin(self) -> Batch:
+        self._producer.begin()
+        self._batch = Batch()
+        return self._batch
+
+    def _send_rows(self, batch: Batch) -> None:
+        producer = self._producer
+        for topic, rows in batch.rows.items():
+            if rows:
+                producer.send(topic, rows)
+                metrics.rows.labels(topic).inc(len(rows))
+                rows.clear()
+        for home, key, value in batch.forwarded:
+            producer.send_to(WORKSPACE_COMMANDS, home, key, value)
+        batch.forwarded.clear()
+
+
+def recover_task(partition: int, shared: Shared) -> StreamTask:
+    """Fence every other owner of the partition, and restore what the last commit left.
+
+    Raises:
+        PartitionError: named by what to do next.
+    """
+    producer = PartitionProducer(shared.bootstrap_servers, shared.group, partition)
+    try:
+        reader = new_reader(shared.bootstrap_servers)
+        try:
+            epochs = topic_ids(shared.bootstrap_servers, _RECOVERY_TOPICS)
+            state, ids_log = recover(reader, partition, shared.partitions, epochs)
+        finally:
+            reader.close()
+        known = state.checkpoint.control.get(CONTROL_PLANS, InputPosition())
+        epoch = epochs[CONTROL_PLANS]
+        if known.epoch not in ("", epoch):
+            raise EpochChanged(
+                f"{CONTROL_PLANS} was deleted and created again: the plans that the checkpoint"
+                f" was made with are gone (topic {known.epoch}, now {epoch})"
+            )
+        shared.plans.wait_for(known.upto, _PLANS_TIMEOUT_S)
+        state.checkpoint.control[CONTROL_PLANS] = InputPosition(epoch, known.upto)
+    except BaseException:  # whatever it was, the producer's threads must not outlive it
+        producer.close()
+        raise
+    return StreamTask(partition, shared, state, producer, ids_log)
