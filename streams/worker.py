@@ -35,9 +35,12 @@ class WorkerConfig:
 
 
 class SpendstreamApp(faust.App):
-    """A Faust app whose consumer asks `engine` for offsets."""
+    """A Faust app whose consumer asks `engine` for offsets, and that has no tables."""
 
     engine: Engine
+
+    def _create_directories(self) -> None:
+        """None: Faust's are for tables, and would lie about wherever a worker was started."""
 
 
 def create_app(config: WorkerConfig) -> SpendstreamApp:
