@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import Final
 
 import structlog
@@ -28,7 +27,8 @@ class PlansFollower:
         self.table = PlanTable()
         self.position = 0
         self._bootstrap_servers = bootstrap_servers
-        self._caught_up = threading.Event()
+        self._caught_up = False
+        self._moved = threading.Condition()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="plans", daemon=True)
 
@@ -45,20 +45,22 @@ class PlansFollower:
         Raises:
             Recoverable: not within the time.
         """
-        deadline = time.monotonic() + timeout_s
-        self._caught_up.wait(timeout_s)
-        while not self._caught_up.is_set() or self.position < position:
-            if time.monotonic() > deadline:
-                raise Recoverable(
-                    f"{CONTROL_PLANS} is read to {self.position} only, not {position}"
-                )
-            time.sleep(0.05)
+        with self._moved:
+            there = self._moved.wait_for(
+                lambda: self._caught_up and self.position >= position, timeout_s
+            )
+        if not there:
+            raise Recoverable(
+                f"{CONTROL_PLANS} is read to {self.position}; awaited is its end, past {position}"
+            )
 
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
                 self._follow()
-            except Exception as error:  # were the thread to end, plans would freeze unnoticed
+            except Exception as error:
+                # Whatever it is: were the thread to end, plans would freeze unnoticed. What has
+                # been read stands, and reading goes on behind it.
                 known = isinstance(error, (KafkaException, Recoverable))
                 _log.warning("plans_follower_retries", error=str(error), exc_info=not known)
                 self._stop.wait(_RETRY_S)
@@ -68,7 +70,7 @@ class PlansFollower:
         try:
             low, high = watermarks(reader, CONTROL_PLANS, 0)
             if low >= high:
-                self._caught_up.set()
+                self._move(self.position, at_end=True)
             reader.assign([Partition(CONTROL_PLANS, 0, max(low, self.position))])
             while not self._stop.is_set():
                 message = reader.poll(0.2)
@@ -79,8 +81,7 @@ class PlansFollower:
                     self._take(message.value() or b"", message.offset() or 0)
                 elif error.code() == KafkaError._PARTITION_EOF:
                     # transaction markers take offsets too: the end may lie past the last record
-                    self.position = max(self.position, message.offset() or 0)
-                    self._caught_up.set()
+                    self._move(max(self.position, message.offset() or 0), at_end=True)
                 else:
                     raise KafkaException(error)
         finally:
@@ -92,4 +93,10 @@ class PlansFollower:
         except ValidationError as error:
             # only our writer writes here; an unreadable version must not take the workers down
             _log.error("plan_version_unreadable", offset=offset, error=str(error))
-        self.position = offset + 1
+        self._move(offset + 1)
+
+    def _move(self, position: int, *, at_end: bool = False) -> None:
+        with self._moved:
+            self.position = position
+            self._caught_up = self._caught_up or at_end
+            self._moved.notify_all()

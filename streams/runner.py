@@ -74,6 +74,7 @@ class PartitionRunner:
             self._life.cancel()
             await asyncio.wait({self._life}, timeout=1.0)
         if self._step is not None:
+            # whether it failed is nobody's business any more: the next owner recovers
             await asyncio.gather(self._step, return_exceptions=True)
         self._drop()
 
