@@ -38,6 +38,9 @@ HeartbeatStruct: Final[Any] = struct_of(Heartbeat)
 
 encode: Final = msgspec.json.Encoder().encode
 
+MAX_RECORD_BYTES: Final = 4_000_000
+"""Of what we write: within `max.message.bytes` of the topics for dead and forwarded records."""
+
 Row = tuple[bytes | None, bytes]
 """Key and value of a Kafka record."""
 

@@ -10,10 +10,7 @@ counts are in the checkpoint.
 
 from __future__ import annotations
 
-from base64 import b64decode
 from collections.abc import Sequence
-from hashlib import sha256
-from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -24,65 +21,22 @@ from spendstream.schemas.prices import PriceBook
 from spendstream.schemas.reasons import InvalidEvent, Reason
 from spendstream.schemas.topics import (
     ID_HORIZON_MS,
-    USAGE_DEAD,
     USAGE_EVENTS,
     USAGE_LATE,
     USAGE_PRICED,
 )
 from spendstream.streams.core.counting import count
+from spendstream.streams.core.dead_letters import bury
 from spendstream.streams.core.decode import decode_event
-from spendstream.streams.core.envelope import Headers, envelope
+from spendstream.streams.core.envelope import envelope
+from spendstream.streams.core.forwarding import forward, origin_of
 from spendstream.streams.core.ids import digest
-from spendstream.streams.core.outputs import (
-    Batch,
-    DeadStruct,
-    ForwardedStruct,
-    LateStruct,
-    PricedStruct,
-    base64_or_none,
-    encode,
-    headers_base64,
-)
+from spendstream.streams.core.input_record import InputRecord, arrived
+from spendstream.streams.core.outputs import Batch, LateStruct, PricedStruct, encode
 from spendstream.streams.core.plans import NEVER, PlanTable
 from spendstream.streams.core.pricing import cost_quality, price_event
 from spendstream.streams.core.schedule import advance, refresh_plan
 from spendstream.streams.core.state import PartitionState, Workspace
-
-MAX_RECORD_BYTES: Final = 4_000_000
-"""Of what we write: within `max.message.bytes` of the topics for dead and forwarded records."""
-KEEP_VALUE_BYTES: Final = 2_000_000
-KEEP_KEY_BYTES: Final = 100_000
-
-
-class InputRecord(Protocol):
-    """What the core reads of a Kafka record (aiokafka's has this shape). `timestamp` in ms."""
-
-    @property
-    def topic(self) -> str: ...
-    @property
-    def partition(self) -> int: ...
-    @property
-    def offset(self) -> int: ...
-    @property
-    def timestamp(self) -> int: ...
-    @property
-    def key(self) -> bytes | None: ...
-    @property
-    def value(self) -> bytes | None: ...
-    @property
-    def headers(self) -> Headers: ...
-
-
-class Origin(NamedTuple):
-    """The record that a forwarded event first came in by."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
 
 
 def process(
@@ -107,7 +61,7 @@ def process(
     for record in records:
         arrival = record.timestamp
         if arrival > latest_ms:
-            record, arrival = _arrived(record, latest_ms), latest_ms
+            record, arrival = arrived(record, latest_ms), latest_ms
         if arrival > checkpoint.time_ms:
             if (due and due[0][0] <= arrival) or state.plan_revision != plans.revision:
                 advance(state, batch, plans, arrival)
@@ -120,19 +74,6 @@ def process(
         outcomes["read"] += 1
         outcomes[outcome] += 1
         position.upto = record.offset + 1
-
-
-def _arrived(record: InputRecord, at_ms: int) -> InputRecord:
-    """The record with another arrival."""
-    return Origin(
-        record.topic,
-        record.partition,
-        record.offset,
-        at_ms,
-        record.key,
-        record.value,
-        record.headers,
-    )
 
 
 def _take(
@@ -164,15 +105,18 @@ def _take(
                 f"ce_time: {from_ms(time_ms).isoformat()} is over an hour ahead of its arrival",
             )
     except InvalidEvent as invalid:
-        return _bury(state, batch, origin, invalid)
+        bury(state, batch, origin, invalid)
+        return "dead"
     checkpoint = state.checkpoint
     if ws is None and record is origin:
         home = partition_of(workspace_id, state.partitions)
         if home != checkpoint.partition:
             try:
-                return _forward(batch, origin, home, workspace_id)
+                forward(batch, origin, home, workspace_id)
             except InvalidEvent as invalid:
-                return _bury(state, batch, origin, invalid)
+                bury(state, batch, origin, invalid)
+                return "dead"
+            return "forwarded"
     # By partition time, which what came in by the other input may have moved past this arrival: an
     # id is forgotten by partition time, and a repeat of a forgotten one must never be counted.
     if checkpoint.time_ms - time_ms > ID_HORIZON_MS:
@@ -253,77 +197,8 @@ def _command(
 ) -> str:
     """A record of `workspace.commands`: for now a forwarded event."""
     try:
-        command = _decode_forwarded(record.value or b"")
-        origin = Origin(
-            command.topic,
-            command.partition,
-            command.offset,
-            command.arrival_ms,
-            _from_base64(command.key_base64),
-            _from_base64(command.value_base64),
-            tuple((h.name, _from_base64(h.value_base64)) for h in command.headers),
-        )
-    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as error:
-        return _bury(state, batch, record, InvalidEvent(Reason.INVALID_COMMAND, str(error)))
+        origin = origin_of(record.value or b"")
+    except InvalidEvent as invalid:
+        bury(state, batch, record, invalid)
+        return "dead"
     return _take(state, batch, origin, record, book, plans)
-
-
-_decode_forwarded: Final = msgspec.json.Decoder(ForwardedStruct).decode
-
-
-def _from_base64(text: str | None) -> bytes | None:
-    return None if text is None else b64decode(text, validate=True)
-
-
-def _forward(batch: Batch, origin: InputRecord, home: int, workspace_id: str) -> str:
-    """Send an event to the partition that holds its workspace, with its origin and bytes."""
-    command = ForwardedStruct(
-        kind="forwarded",
-        topic=origin.topic,
-        partition=origin.partition,
-        offset=origin.offset,
-        arrival_ms=origin.timestamp,
-        key_base64=base64_or_none(origin.key),
-        value_base64=base64_or_none(origin.value),
-        headers=headers_base64(origin.headers),
-    )
-    encoded = encode(command)
-    if len(encoded) > MAX_RECORD_BYTES:
-        raise InvalidEvent(Reason.TOO_LARGE, f"key and headers make {len(encoded)} bytes of it")
-    batch.forwarded.append((home, workspace_id.encode(), encoded))
-    return "forwarded"
-
-
-def _bury(state: PartitionState, batch: Batch, origin: InputRecord, invalid: InvalidEvent) -> str:
-    """Dead-letter a record, verbatim, with the reason."""
-    checkpoint = state.checkpoint
-    checkpoint.seq[USAGE_DEAD] += 1
-    letter = DeadStruct(
-        seq=checkpoint.seq[USAGE_DEAD],
-        partition=checkpoint.partition,
-        topic=origin.topic,
-        offset=origin.offset,
-        arrival_ms=origin.timestamp,
-        reason=invalid.reason,
-        detail=invalid.detail,
-        key_base64=base64_or_none(origin.key),
-        value_base64=base64_or_none(origin.value),
-        headers=headers_base64(origin.headers),
-    )
-    encoded = encode(letter)
-    key = origin.key
-    if len(encoded) > MAX_RECORD_BYTES:
-        # Compressed, it was within the input's limit; a letter that the broker refuses would stop
-        # the partition for ever.
-        key, value = (origin.key or b"")[:KEEP_KEY_BYTES], origin.value or b""
-        letter.detail = (
-            f"{invalid.detail} [cut: a key of {len(origin.key or b'')} bytes, a value of"
-            f" {len(value)} with SHA-256 {sha256(value).hexdigest()},"
-            f" {len(origin.headers)} headers]"
-        )
-        letter.key_base64 = base64_or_none(key)
-        letter.value_base64 = base64_or_none(value[:KEEP_VALUE_BYTES])
-        letter.headers = ()
-        encoded = encode(letter)
-    batch.rows[USAGE_DEAD].append((key, encoded))
-    return "dead"

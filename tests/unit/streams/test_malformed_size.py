@@ -9,8 +9,10 @@ from typing import Any
 
 from spendstream.schemas.partition import partition_of
 from spendstream.schemas.topics import BY_NAME, USAGE_DEAD, WORKSPACE_COMMANDS
+from spendstream.streams.core.dead_letters import KEEP_VALUE_BYTES
+from spendstream.streams.core.input_record import Origin
 from spendstream.streams.core.outputs import Batch
-from spendstream.streams.core.process import KEEP_VALUE_BYTES, Origin, process
+from spendstream.streams.core.process import process
 from spendstream.streams.core.state import PartitionState
 from tests.support.core import BOOK, Driver
 from tests.support.records import NOON, Call

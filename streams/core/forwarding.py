@@ -1,0 +1,73 @@
+"""An event that came to another partition than its workspace's: sent home, with origin and bytes.
+
+It travels in `workspace.commands`. At home it is judged as if it had come there at once: by its
+first arrival, and buried, if need be, as the record that it first was.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from typing import Final
+
+import msgspec
+
+from spendstream.schemas.reasons import InvalidEvent, Reason
+from spendstream.streams.core.input_record import InputRecord, Origin
+from spendstream.streams.core.outputs import (
+    MAX_RECORD_BYTES,
+    Batch,
+    ForwardedStruct,
+    base64_or_none,
+    encode,
+    headers_base64,
+)
+
+
+def forward(batch: Batch, origin: InputRecord, home: int, workspace_id: str) -> None:
+    """Send an event to partition `home`.
+
+    Raises:
+        InvalidEvent: it is too large to be sent on.
+    """
+    command = ForwardedStruct(
+        kind="forwarded",
+        topic=origin.topic,
+        partition=origin.partition,
+        offset=origin.offset,
+        arrival_ms=origin.timestamp,
+        key_base64=base64_or_none(origin.key),
+        value_base64=base64_or_none(origin.value),
+        headers=headers_base64(origin.headers),
+    )
+    encoded = encode(command)
+    if len(encoded) > MAX_RECORD_BYTES:
+        raise InvalidEvent(Reason.TOO_LARGE, f"key and headers make {len(encoded)} bytes of it")
+    batch.forwarded.append((home, workspace_id.encode(), encoded))
+
+
+def origin_of(command: bytes) -> Origin:
+    """The record that `forward` was given.
+
+    Raises:
+        InvalidEvent: the bytes are no forwarded event.
+    """
+    try:
+        event = _decode(command)
+        return Origin(
+            event.topic,
+            event.partition,
+            event.offset,
+            event.arrival_ms,
+            _from_base64(event.key_base64),
+            _from_base64(event.value_base64),
+            tuple((h.name, _from_base64(h.value_base64)) for h in event.headers),
+        )
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise InvalidEvent(Reason.INVALID_COMMAND, str(error)) from None
+
+
+_decode: Final = msgspec.json.Decoder(ForwardedStruct).decode
+
+
+def _from_base64(text: str | None) -> bytes | None:
+    return None if text is None else b64decode(text, validate=True)
