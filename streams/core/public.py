@@ -11,11 +11,16 @@ from spendstream.streams.core.state import PartitionState, Workspace
 
 
 def decide(ws: Workspace, now_ms: int) -> Decision:
-    """Whether the next call may go on. `block` as soon as nothing is left of a blocking limit."""
+    """Whether the next call may go on.
+
+    The credit is gone, and a limit used up, as soon as nothing is left of it, which a credit or a
+    limit of nothing is from the start: an idle month has nothing booked, but no more to spend.
+    """
     plan = ws.force.plan
     decision: Decision = "allow"
     month = ws.months.get(month_of(now_ms).name)
-    if month is not None and not plan.overage and month.booked >= plan.credit_pico:
+    booked = month.booked if month is not None else 0
+    if not plan.overage and booked >= plan.credit_pico:
         decision = plan.exhausted_action
     for limit in plan.limits:
         if used_of(ws, limit, now_ms) >= limit.amount:

@@ -163,3 +163,16 @@ def test_the_credit_is_renewed_without_an_event() -> None:
         "allow",
         "0",
     )
+
+
+@pytest.mark.parametrize(("overage", "expected"), [(False, "warn"), (True, "allow")])
+def test_without_credit_nothing_is_left_in_a_month_without_events(
+    overage: bool, expected: str
+) -> None:
+    driver = Driver(plan_table([PlanFact(1, None, 0, credit=0, overage=overage)]))
+    driver.run(arrive([spend("a", NOON, 1)]))
+    assert driver.published[-1]["decision"] == expected
+    driver.advance(DECEMBER)
+    driver.finish()
+    idle = driver.published[-1]
+    assert (idle["period"], idle["decision"], idle["remaining_pico"]) == ("2026-12", expected, "0")
