@@ -12,11 +12,10 @@ from spendstream.streams.core.outputs import (
     MAX_RECORD_BYTES,
     Batch,
     DeadStruct,
-    base64_or_none,
     encode,
-    headers_base64,
 )
 from spendstream.streams.core.state import PartitionState
+from spendstream.streams.core.verbatim import base64_or_none, headers_to_json
 
 KEEP_VALUE_BYTES: Final = 2_000_000
 """Of a record whose letter would be too large; and `KEEP_KEY_BYTES` of its key, no headers."""
@@ -37,7 +36,7 @@ def bury(state: PartitionState, batch: Batch, record: InputRecord, invalid: Inva
         detail=invalid.detail,
         key_base64=base64_or_none(record.key),
         value_base64=base64_or_none(record.value),
-        headers=headers_base64(record.headers),
+        headers=headers_to_json(record.headers),
     )
     encoded = encode(letter)
     key = record.key

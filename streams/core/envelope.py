@@ -7,7 +7,7 @@ as the specification demands of extensions.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Final, NoReturn
 
@@ -25,7 +25,8 @@ from spendstream.schemas.period import to_ms
 from spendstream.schemas.reasons import InvalidEvent, Reason
 
 Headers = Sequence[tuple[str, bytes | None]]
-
+"""Names are UTF-8, says Kafka's protocol, and nobody checks it: producers send any bytes, brokers
+store them. A byte that is no UTF-8 is a lone surrogate here (`surrogateescape`, PEP 383)."""
 
 Envelope = tuple[str, str, int, bytes]
 """(event id, source, end of the call in milliseconds since 1970, JSON of the event). A plain tuple:
@@ -49,6 +50,8 @@ def envelope(headers: Headers, value: bytes) -> Envelope:
         InvalidEvent: an attribute is missing, malformed, or not ours.
     """
     attributes = dict(headers)
+    if len(headers) > _OURS:
+        _check_names(attributes)
     try:
         # What our own emitter sends, in as few steps as there are checks
         time = attributes["ce_time"]
@@ -77,6 +80,7 @@ def envelope(headers: Headers, value: bytes) -> Envelope:
 
 def _named(attributes: dict[str, bytes | None], value: bytes) -> Envelope:
     """The same, one attribute after the other, with an error for each."""
+    _check_names(attributes)
     content_type = attributes.get("content-type")
     if content_type is not None and content_type != b"application/json":
         media_type = content_type.decode("latin-1").split(";")[0].strip().lower()
@@ -98,6 +102,21 @@ def _named(attributes: dict[str, bytes | None], value: bytes) -> Envelope:
 
 
 _TYPE: Final = EVENT_TYPE.encode()
+_OURS: Final = 6
+"""Headers that our own emitter sends: where these are found and no more, all names are known."""
+
+
+def _check_names(names: Iterable[str]) -> None:
+    if "".join(names).isascii():
+        return
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raw = name.encode(errors="surrogateescape")
+            raise InvalidEvent(
+                Reason.INVALID_HEADER, f"{raw[:40]!r}: a header's name that is not UTF-8"
+            ) from None
 
 
 def rfc3339_ms(text: bytes) -> int:

@@ -6,7 +6,6 @@ first arrival, and buried, if need be, as the record that it first was.
 
 from __future__ import annotations
 
-from base64 import b64decode
 from typing import Final
 
 import msgspec
@@ -17,9 +16,13 @@ from spendstream.streams.core.outputs import (
     MAX_RECORD_BYTES,
     Batch,
     ForwardedStruct,
-    base64_or_none,
     encode,
-    headers_base64,
+)
+from spendstream.streams.core.verbatim import (
+    base64_or_none,
+    bytes_or_none,
+    headers_from_json,
+    headers_to_json,
 )
 
 
@@ -37,7 +40,7 @@ def forward(batch: Batch, origin: InputRecord, home: int, workspace_id: str) -> 
         arrival_ms=origin.timestamp,
         key_base64=base64_or_none(origin.key),
         value_base64=base64_or_none(origin.value),
-        headers=headers_base64(origin.headers),
+        headers=headers_to_json(origin.headers),
     )
     encoded = encode(command)
     if len(encoded) > MAX_RECORD_BYTES:
@@ -58,16 +61,12 @@ def origin_of(command: bytes) -> Origin:
             event.partition,
             event.offset,
             event.arrival_ms,
-            _from_base64(event.key_base64),
-            _from_base64(event.value_base64),
-            tuple((h.name, _from_base64(h.value_base64)) for h in event.headers),
+            bytes_or_none(event.key_base64),
+            bytes_or_none(event.value_base64),
+            headers_from_json(event.headers),
         )
     except (msgspec.MsgspecError, ValueError) as error:
         raise InvalidEvent(Reason.INVALID_COMMAND, str(error)) from None
 
 
 _decode: Final = msgspec.json.Decoder(ForwardedStruct).decode
-
-
-def _from_base64(text: str | None) -> bytes | None:
-    return None if text is None else b64decode(text, validate=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
-from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -12,7 +10,6 @@ from spendstream.schemas.records import (
     Alert,
     DeadLetter,
     ForwardedEvent,
-    Header,
     LateUsage,
     Leaf,
     Overage,
@@ -30,7 +27,6 @@ LeafStruct: Final[Any] = struct_of(Leaf)
 AlertStruct: Final[Any] = struct_of(Alert)
 OverageStruct: Final[Any] = struct_of(Overage)
 DeadStruct: Final[Any] = struct_of(DeadLetter)
-HeaderStruct: Final[Any] = struct_of(Header)
 ForwardedStruct: Final[Any] = struct_of(ForwardedEvent)
 StateStruct: Final[Any] = struct_of(WorkspaceState)
 LimitStateStruct: Final[Any] = struct_of(LimitState)
@@ -64,11 +60,3 @@ class Batch:
         self.digests: list[bytes] = []
         self.changed: dict[str, Workspace] = {}
         self.due_runs = 0
-
-
-def base64_or_none(data: bytes | None) -> str | None:
-    return None if data is None else b64encode(data).decode()
-
-
-def headers_base64(headers: Sequence[tuple[str, bytes | None]]) -> tuple[Any, ...]:
-    return tuple(HeaderStruct(name=name, value_base64=base64_or_none(v)) for name, v in headers)

@@ -8,12 +8,14 @@ from base64 import b64decode
 from collections import Counter
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import pytest
 
 from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.kafka import KafkaServer
 from tests.support.exact import check_exact
+from tests.support.header_names import in_bytes
 from tests.support.malformed import HOSTILE, Malformed, kinds, structured
 from tests.support.records import Call, Headers
 from tests.support.rig import Rig
@@ -110,7 +112,7 @@ def counted(client: Any, table: str) -> int:
 
 
 def plain(kind: Malformed) -> tuple[Any, ...]:
-    return kind.key, kind.value, tuple(kind.headers)
+    return kind.key, kind.value, tuple(in_bytes(kind.headers))
 
 
 def letter(row: dict[str, Any]) -> tuple[Any, ...]:
@@ -120,7 +122,7 @@ def letter(row: dict[str, Any]) -> tuple[Any, ...]:
         row["reason"],
         unbase(row["key_base64"]),
         unbase(row["value_base64"]),
-        tuple((name, unbase(value)) for name, value in headers),
+        tuple((unquote_to_bytes(name), unbase(value)) for name, value in headers),
     )
 
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 Headers = Sequence[tuple[str, bytes | None]]
+"""A name's byte that is no UTF-8 is a lone surrogate (`surrogateescape`)."""
 
 NOON = 1_795_348_800_000
 """2026-11-22T12:00:00Z."""

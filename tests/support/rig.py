@@ -14,6 +14,7 @@ from confluent_kafka.admin import AdminClient
 
 from spendstream.deploy import topics_admin
 from spendstream.schemas.topics import BY_NAME
+from tests.support import header_names
 from tests.support.records import Call, Headers
 from tests.support.waiting import until
 from tests.support.workers import Worker
@@ -97,9 +98,13 @@ class Rig:
         records: Iterable[tuple[bytes | None, bytes | None, Headers]],
         partition: int | None = None,
     ) -> None:
-        """Records as they are, to a partition or to that of their keys."""
+        """Records as they are, to a partition or to that of their keys.
+
+        Those whose headers' names are not UTF-8 go in one batch, to partition 0 if none is given.
+        """
         producer = self.producer()
         failed: list[KafkaError] = []
+        by_hand: list[tuple[bytes | None, bytes | None, Headers]] = []
 
         def delivered(error: KafkaError | None, _: Message) -> None:
             if error is not None:
@@ -107,12 +112,17 @@ class Rig:
 
         where: dict[str, Any] = {} if partition is None else {"partition": partition}
         for key, value, headers in records:
+            if not header_names.are_text(headers):
+                by_hand.append((key, value, headers))
+                continue
             producer.produce(
                 "usage.events", value, key, headers=list(headers), on_delivery=delivered, **where
             )
             producer.poll(0)
         assert producer.flush(60) == 0
         assert not failed, failed[:3]
+        if by_hand:
+            header_names.send_in_one_batch(self.bootstrap, partition or 0, by_hand)
 
     # --- reading ---
 

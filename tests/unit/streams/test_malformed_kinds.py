@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode
+from urllib.parse import unquote_to_bytes
 
 import pytest
 
 from spendstream.schemas import Reason
 from spendstream.schemas.topics import USAGE_DEAD, USAGE_EVENTS, USAGE_PRICED
 from tests.support.core import Driver
+from tests.support.header_names import in_bytes
 from tests.support.malformed import HOSTILE, Malformed, kinds, structured
 from tests.support.records import NOON, Call, Record
 
@@ -28,7 +30,8 @@ def test_refused_verbatim_with_its_reason(kind: Malformed) -> None:
     assert (letter["seq"], letter["offset"], letter["arrival_ms"]) == (1, 7, NOON)
     assert unbase(letter["key_base64"]) == kind.key
     assert unbase(letter["value_base64"]) == kind.value
-    assert [(h["name"], unbase(h["value_base64"])) for h in letter["headers"]] == list(kind.headers)
+    headers = [(unquote_to_bytes(h["name"]), unbase(h["value_base64"])) for h in letter["headers"]]
+    assert headers == in_bytes(kind.headers)
     assert not driver.state.workspaces
     assert driver.state.checkpoint.outcomes[USAGE_EVENTS]["dead"] == 1
 
