@@ -24,6 +24,8 @@ from faust.transport.drivers.aiokafka import (
 )
 from faust.types import TP, AppT, Message
 
+from spendstream.streams import tolerant_reader
+
 FETCH_MIN_BYTES = 1_048_576
 FETCH_MAX_WAIT_MS = 50
 
@@ -75,6 +77,7 @@ class BatchedConsumerThread(AIOKafkaConsumerThread):
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         conf = self.app.conf
+        tolerant_reader.install()
         # Faust sets `_assignor` here and hard-codes a fetch wait of 1.5 s
         self._assignor = self.app.assignor
         return aiokafka.AIOKafkaConsumer(
