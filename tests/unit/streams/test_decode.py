@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from spendstream.schemas import InvalidEvent, UsageEvent
@@ -165,6 +165,7 @@ EVENTS = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(EVENTS, st.booleans(), st.sampled_from([None, (",", ":")]))
 def test_any_event(
     more: dict[str, Any], ascii_only: bool, separators: tuple[str, str] | None
