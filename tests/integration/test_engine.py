@@ -13,8 +13,9 @@ from spendstream.deploy import topics_admin
 from spendstream.schemas.partition import partition_of
 from tests.servers.kafka import KafkaServer
 from tests.support.exact import check_exact, check_rows, plan_versions
+from tests.support.header_names import send_in_one_batch
 from tests.support.oracle import USD, LimitFact, PlanFact
-from tests.support.records import Call, calls_of_now
+from tests.support.records import Call, Headers, calls_of_now
 from tests.support.rig import PARTITIONS, Rig
 from tests.support.waiting import until
 
@@ -62,6 +63,38 @@ def test_events_in_the_wrong_partition_are_counted_at_home(rig: Rig) -> None:
     assert outcomes["usage.events"]["forwarded"] >= away > 0
     both = [outcomes[topic]["duplicate"] for topic in outcomes]
     assert sum(both) == 900
+
+
+def test_a_header_whose_name_is_not_utf8_stops_nothing(rig: Rig) -> None:
+    sent = calls_of_now(0, 900)
+    records: list[tuple[bytes, bytes, Headers]] = [
+        (c.workspace_id.encode(), c.value(), c.headers()) for c in sent
+    ]
+    poison: tuple[bytes, bytes, Headers] = (b"k", b"{}", [("caf\udce9", b"\xff")])
+    for partition in range(PARTITIONS):
+        rig.send_raw([poison], partition)  # a batch of its own, the first that is read
+    rig.send_raw(records[:300])
+    worker = rig.worker().wait_ready()
+    for partition in range(PARTITIONS):
+        good = records[300 + partition * 100 : 400 + partition * 100]
+        mixed = [*good[:50], poison, *good[50:], poison]
+        send_in_one_batch(rig.bootstrap, partition, mixed)
+    rig.wait_settled()
+    assert worker.stop() == 0
+
+    again = rig.worker().wait_ready()
+    rig.send_raw(records[600:])
+    outcomes = rig.wait_settled()["usage.events"]
+    rows = check_exact(rig, sent)
+    dead = PARTITIONS * 3
+    assert (outcomes["dead"], outcomes["duplicate"]) == (dead, 0)
+    letters = [(r["reason"], r["key_base64"], r["value_base64"]) for r in rows["usage.dead"]]
+    assert letters == [("invalid_header", "aw==", "e30=")] * dead
+    assert all(
+        row["headers"] == [{"name": "caf%E9", "value_base64": "/w=="}] for row in rows["usage.dead"]
+    )
+    assert again.running()
+    assert "partition_recovers" not in worker.log + again.log
 
 
 def test_workers_come_and_go(rig: Rig) -> None:
