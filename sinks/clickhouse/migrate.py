@@ -1,7 +1,8 @@
 """Migrations: numbered SQL files, each applied once, under a lock, while loaders pause.
 
 ClickHouse has neither transactions nor locks. What stands in for them: `CREATE TABLE` without
-`IF NOT EXISTS` succeeds for one caller only, so a table is the lock; and every statement of a
+`IF NOT EXISTS` succeeds for one caller only, so a table is the lock; `RENAME TABLE` to a name that
+is taken fails, so a dead migrator's lock is moved away by one caller only; and every statement of a
 migration can be run again, so one that was cut off half way is simply run once more.
 """
 
@@ -17,7 +18,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import resources
-from typing import Final
+from typing import Final, NamedTuple
+from uuid import UUID
 
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
@@ -31,6 +33,7 @@ STALE_LOCK_SECONDS: Final = 600
 LOCK_CHECK_SECONDS: Final = 1.0
 """A loader looks for the lock this often, so after twice that no new insert begins."""
 _TABLE_ALREADY_EXISTS: Final = 57
+_UNKNOWN_TABLE: Final = 60
 _FILE_NAME: Final = re.compile(r"(\d{4})_\w+\.sql")
 
 
@@ -64,7 +67,8 @@ def migrations() -> list[Migration]:
 def migrate(client: Client, database: str = DATABASE, wait_seconds: float = 60) -> list[str]:
     """Bring `database` to this version's tables; returns the names of what was applied.
 
-    Leaves `client` on that database. Does nothing, and takes no lock, where all is applied.
+    Leaves `client` on that database. Where all is applied and nobody holds the lock, it does
+    nothing, and takes no lock either.
 
     Raises:
         MigrationError: another migrator holds the lock, an applied file was edited since, or the
@@ -77,11 +81,14 @@ def migrate(client: Client, database: str = DATABASE, wait_seconds: float = 60) 
         " (number UInt32, name String, checksum String, applied_at DateTime64(3, 'UTC'))"
         " ENGINE = ReplacingMergeTree ORDER BY number"
     )
-    if not _pending(client):
+    if not _pending(client) and not locked(client):  # one that died would keep loaders out for ever
         return []
     with _lock(client, wait_seconds):
         applied = []
-        for migration in _pending(client):
+        pending = _pending(client)
+        if pending:
+            _wait_for_inserts(client, wait_seconds)
+        for migration in pending:
             for statement in migration.statements:
                 client.command(statement)
             client.insert(
@@ -118,17 +125,12 @@ def _pending(client: Client) -> list[Migration]:
 def _lock(client: Client, wait_seconds: float) -> Iterator[None]:
     deadline = time.monotonic() + wait_seconds
     holder = f"{socket.gethostname()}:{os.getpid()}"
-    while True:
-        try:
-            client.command(
-                f"CREATE TABLE {LOCK} (holder String DEFAULT {_literal(holder)}) ENGINE = Memory"
-            )
-            break
-        except DatabaseError as error:
-            if error.code != _TABLE_ALREADY_EXISTS:
-                raise
-        if _stale(client):
-            client.command(f"DROP TABLE IF EXISTS {LOCK}")
+    while not _took_place(
+        client, f"CREATE TABLE {LOCK} (holder String DEFAULT {_literal(holder)}) ENGINE = Memory"
+    ):
+        held = _held(client)
+        if held is not None and held.stale:
+            _move_away(client, held)
         else:
             time.sleep(0.2)  # ClickHouse tells nobody when a table goes
         if time.monotonic() > deadline:
@@ -136,29 +138,61 @@ def _lock(client: Client, wait_seconds: float) -> Iterator[None]:
                 f"another migrator has held {LOCK} for {wait_seconds:.0f} s;"
                 f" if none is running, DROP TABLE {LOCK}"
             )
+    ours = _held(client)
     try:
-        _wait_for_inserts(client, wait_seconds)
         yield
     finally:
-        client.command(f"DROP TABLE IF EXISTS {LOCK}")
+        held = _held(client)
+        if held and ours and held.uuid == ours.uuid:  # nobody took ours for stale meanwhile
+            client.command(f"DROP TABLE IF EXISTS {LOCK}")
 
 
-def _stale(client: Client) -> bool:
-    """Whether the lock's holder is surely gone: a process of this machine that has ended, or a
-    lock older than any migration."""
+class _Held(NamedTuple):
+    """A lock: its table's id, `host:pid` of who made it, seconds since then."""
+
+    uuid: UUID
+    holder: str
+    age: int
+
+    @property
+    def stale(self) -> bool:
+        """Whether the holder is surely gone: a process of this machine that has ended, or one that
+        has held the lock for longer than any migration takes."""
+        host, _, pid = self.holder.rpartition(":")
+        if host == socket.gethostname() and pid.isdecimal() and not _alive(int(pid)):
+            return True
+        return self.age > STALE_LOCK_SECONDS
+
+
+def _held(client: Client) -> _Held | None:
     rows = client.query(
-        "SELECT dateDiff('second', t.metadata_modification_time, now()), c.default_expression"
+        "SELECT t.uuid, c.default_expression,"
+        " dateDiff('second', t.metadata_modification_time, now())"
         " FROM system.tables AS t JOIN system.columns AS c"
         " ON c.database = t.database AND c.table = t.name"
         f" WHERE t.database = currentDatabase() AND t.name = '{LOCK}'"
     ).result_rows
-    if not rows:
-        return False  # released a moment ago
-    age, holder = rows[0]
-    host, _, pid = str(holder).strip("'").rpartition(":")
-    if host == socket.gethostname() and pid.isdecimal() and not _alive(int(pid)):
-        return True
-    return int(age) > STALE_LOCK_SECONDS
+    return _Held(rows[0][0], str(rows[0][1]).strip("'"), int(rows[0][2])) if rows else None
+
+
+def _move_away(client: Client, stale: _Held) -> None:
+    """Make place for a fresh lock.
+
+    The name that the stale one gets is its own, and stays taken. So of all who found it stale only
+    the first can move it, and who comes late does not move the fresh lock of the first.
+    """
+    _took_place(client, f"RENAME TABLE {LOCK} TO {LOCK}_left_behind_{stale.uuid.hex}")
+
+
+def _took_place(client: Client, statement: str) -> bool:
+    """Whether the statement made or moved a table: of several callers, it does so for one."""
+    try:
+        client.command(statement)
+    except DatabaseError as error:
+        if error.code not in (_TABLE_ALREADY_EXISTS, _UNKNOWN_TABLE):
+            raise
+        return False
+    return True
 
 
 def _alive(pid: int) -> bool:
