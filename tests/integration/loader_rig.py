@@ -28,8 +28,16 @@ from confluent_kafka.cimpl import NewTopic
 
 from spendstream.schemas.event import Trackable, UsageEvent
 from spendstream.schemas.reasons import Reason
-from spendstream.schemas.records import Alert, DeadLetter, Header, Leaf, Overage, PricedUsage
-from spendstream.schemas.topics import BY_NAME, LARGE_MESSAGE_BYTES, TOPICS, USAGE_PRICED
+from spendstream.schemas.records import (
+    Alert,
+    DeadLetter,
+    Header,
+    LateUsage,
+    Leaf,
+    Overage,
+    PricedUsage,
+)
+from spendstream.schemas.topics import BY_NAME, DAY_MS, LARGE_MESSAGE_BYTES, TOPICS, USAGE_PRICED
 from spendstream.schemas.usage import Usage
 from spendstream.sinks.clickhouse.tables import ROLLUPS, TABLES
 from tests.servers.clickhouse import ClickHouseServer
@@ -112,6 +120,15 @@ def dead(seq: int, value: bytes | None, key: bytes | None = None, partition: int
         value_base64=base64(value),
         headers=tuple(Header(name=name, value_base64=base64(data)) for name, data in headers),
     )
+
+
+def late(seq: int, partition: int = 0) -> LateUsage:
+    row = priced(seq, partition)
+    return LateUsage(
+        seq=seq, partition=partition, topic="usage.events", offset=seq, arrival_ms=_NOW_MS,
+        time_ms=_NOW_MS - 2 * DAY_MS, event_id=row.event_id, source="/test",
+        priced_seq=100 + seq, event=row.event,
+    )  # fmt: skip
 
 
 def alert(seq: int, partition: int = 0, **other: Any) -> Alert:

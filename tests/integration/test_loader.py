@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 import time
@@ -16,10 +17,12 @@ from spendstream.schemas.period import to_ms
 from spendstream.schemas.topics import (
     USAGE_ALERTS,
     USAGE_DEAD,
+    USAGE_LATE,
     USAGE_OVERAGE,
 )
+from spendstream.sinks.clickhouse import migrate as migrating
 from tests.integration.clickhouse_proxy import Answer, Forward, proxy
-from tests.integration.loader_rig import Rig, alert, dead, overage, priced, rig
+from tests.integration.loader_rig import Rig, alert, dead, late, overage, priced, rig
 from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.kafka import KafkaServer
 
@@ -45,10 +48,12 @@ def test_everything_is_loaded_once_and_a_restart_goes_on(loading: Rig) -> None:
     loading.send(rows(1, 3_000, 0) + rows(1, 2_000, 1))
     loading.send([alert(seq) for seq in (1, 2, 3)], USAGE_ALERTS)
     loading.send([overage(1), overage(2)], USAGE_OVERAGE)
+    loading.send([late(1), late(2), late(1, 1)], USAGE_LATE)
     loader = loading.start()
     loading.wait_loaded(5_000)
     loading.wait_loaded(3, USAGE_ALERTS)
     loading.wait_loaded(2, USAGE_OVERAGE)
+    loading.wait_loaded(3, USAGE_LATE)
     assert loader.stop() == 0
     loading.send(rows(3_001, 4_000, 0))
     again = loading.start()
@@ -57,6 +62,7 @@ def test_everything_is_loaded_once_and_a_restart_goes_on(loading: Rig) -> None:
     loading.check_exact(6_000)
     loading.check_exact(3, USAGE_ALERTS)
     loading.check_exact(2, USAGE_OVERAGE)
+    loading.check_exact(3, USAGE_LATE)
     assert not again.said("trying again")
 
 
@@ -227,6 +233,17 @@ def test_clickhouse_away_for_a_while(
         assert loader.stop() == 0
 
 
+def test_a_migrator_at_work_is_waited_for(loading: Rig) -> None:
+    loader = loading.start()
+    loading.wait(lambda: loader.ready, "the loader")
+    with migrating._lock(loading.client, 5):
+        loading.send(rows(1, 500))
+        loading.wait(lambda: loader.said("loaders pause"), "the pause")
+        assert loading.loaded() == 0
+    loading.wait_loaded(500)
+    loading.check_exact(500)
+
+
 def test_dead_letters_byte_for_byte(loading: Rig) -> None:
     values = [None, b"", bytes(range(256)), b"\n\r\t\\'\"`{}", b"\xff\xfe\x00", b"'); DROP"]
     letters = [
@@ -249,6 +266,26 @@ def test_dead_letters_byte_for_byte(loading: Rig) -> None:
             ("", "00", False),
             ("ü'", None, True),
         ]
+
+
+def test_late_events_are_kept_as_they_came(loading: Rig) -> None:
+    """They are read again when they are re-admitted: the text is the event, not what it means."""
+    event = '{ "workspace_id":"ws-ü\\u00e9\\n\\"",\n\t"metadata" :{"a":[1, 2.50,1e3]},"b":"" }'
+    row = late(7)
+    text = row.model_dump_json(exclude={"event"})[:-1] + f',"event":{event}}}'
+    loading.send([late(seq) for seq in range(1, 7)], USAGE_LATE)
+    loading.producer.begin_transaction()
+    loading.producer.produce(USAGE_LATE, text.encode(), b"key", 0)
+    loading.producer.commit_transaction(30)
+    loading.start()
+    loading.wait_loaded(7, USAGE_LATE)
+    found = next(iter(loading.client.query("SELECT * FROM late ORDER BY seq DESC").named_results()))
+    assert found["event"] == event
+    assert found["workspace_id"] == json.loads(event)["workspace_id"]
+    for name in ("seq", "partition", "topic", "offset", "event_id", "source", "priced_seq"):
+        assert found[name] == getattr(row, name), name
+    for name in ("arrival", "time"):
+        assert to_ms(found[name].replace(tzinfo=UTC)) == getattr(row, f"{name}_ms"), name
 
 
 def test_injection_strings_are_data(loading: Rig) -> None:
