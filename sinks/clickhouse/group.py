@@ -28,7 +28,8 @@ from spendstream.schemas.topics import WORKSPACE_CHECKPOINT
 from spendstream.sinks.clickhouse import metrics
 from spendstream.sinks.clickhouse.config import LoaderConfig
 from spendstream.sinks.clickhouse.errors import ConfigError, Expired, LoaderError, Lost, Stop
-from spendstream.sinks.clickhouse.lane import Flush, Lane
+from spendstream.sinks.clickhouse.lane import Lane
+from spendstream.sinks.clickhouse.loading import Flush
 from spendstream.sinks.clickhouse.pace import Pace
 from spendstream.sinks.clickhouse.store import Store
 from spendstream.sinks.clickhouse.tables import CONTROL_TOPICS, TABLES
