@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from spendstream.api.state import read_worker_state
 from spendstream.deploy.embedded.broker import free_port
 from spendstream.deploy.home import Home
 from spendstream.producers import UsageEmitter
@@ -27,6 +28,7 @@ pytestmark = [pytest.mark.storm, pytest.mark.timeout(300), pytest.mark.xdist_gro
 ROWS = 600
 PRICES = {"gpt-4o": (Decimal("2.5"), Decimal(10)), "gpt-4o-mini": (Decimal("0.15"), Decimal("0.6"))}
 """USD a million input and output tokens."""
+ONE_TOKEN_EACH = sum(PRICES["gpt-4o"], Decimal(0)) / 1_000_000
 
 
 class Cli:
@@ -164,10 +166,18 @@ def test_the_same_replay_again_changes_nothing(
     cli: Cli, replayed: dict[str, Any], trace: Path
 ) -> None:
     before = cli.json("report", "--settled")
+    repeats = _duplicates(cli)
     cli.json("replay", str(trace), *REPLAY)
     assert cli.json("report", "--settled") == before
+    assert _duplicates(cli) == repeats + ROWS
     result = cli.json("verify")
     assert (result["ok"], result["events"], result["differences"]) == (True, ROWS, [])
+
+
+def _duplicates(cli: Cli) -> int:
+    """As the workers have counted them."""
+    checkpoints = read_worker_state(_servers(cli)).checkpoints.values()
+    return sum(counts["duplicate"] for c in checkpoints for counts in c.outcomes.values())
 
 
 def test_plans_are_set_and_shown(cli: Cli, addresses: dict[str, Any], tmp_path: Path) -> None:
@@ -188,27 +198,73 @@ def test_plans_are_set_and_shown(cli: Cli, addresses: dict[str, Any], tmp_path: 
 
 
 def test_usage_after_a_restart_is_as_before(cli: Cli, replayed: dict[str, Any]) -> None:
-    """And 1,000 new events with 1,000 old ones among them add exactly the new ones."""
+    """And 1,000 new events among 1,000 from before it add exactly the new ones."""
+    old, new = _ids("old", 1_000), _ids("new", 1_000)
+    emit(_servers(cli), old)
     before = cli.json("usage", "ws-3", "--settled")
-    assert before["requests"] == len(range(3, ROWS, 7))
+    assert before["requests"] == len(range(3, ROWS, 7)) + 1_000
     cli.run("down")
     assert _figures(cli.json("usage", "ws-3")) == _figures(before)
     servers = cli.json("up", "--detach")["bootstrap_servers"]
     assert _figures(cli.json("usage", "ws-3", "--settled")) == _figures(before)
+    emit(servers, [id_ for pair in zip(old, new, strict=True) for id_ in pair])
+    after = cli.json("usage", "ws-3", "--settled")
+    assert after["requests"] == before["requests"] + 1_000
+    assert cli.json("verify")["ok"] is True
+
+
+@pytest.mark.parametrize("which", ["every process", "supervisor"])
+def test_usage_after_kill_9_is_exact_once_all_is_sent_again(
+    cli: Cli, addresses: dict[str, Any], which: str
+) -> None:
+    """What was stored comes back; what only the broker knew is sent again, with all the rest."""
+    stored, unsettled = _ids(f"stored-{which}", 1_000), _ids(f"unsettled-{which}", 500)
+    emit(_servers(cli), stored)
+    settled = _spend(cli)
+    running = Home(cli.home).running()
+    assert running is not None
+    emit(running.bootstrap_servers, unsettled)
+    for name, pid in running.pids.items():
+        if which in ("every process", name):
+            os.kill(pid, signal.SIGKILL)
+    assert cli.json("up", "--detach")["pids"].keys() == running.pids.keys()
+    back = _spend(cli)
+    assert settled[0] <= back[0] <= settled[0] + 500
+    emit(_servers(cli), unsettled + stored)
+    assert _spend(cli) == (settled[0] + 500, settled[1] + 500 * ONE_TOKEN_EACH)
+    assert cli.json("verify")["differences"] == []
+
+
+def emit(servers: str, ids: list[str]) -> None:
+    """Events of ws-3 with one token each way; returns when the broker has them."""
     event = UsageEvent(
         provider="openai",
         request_model="gpt-4o",
         usage=Usage(input_tokens=1, output_tokens=1),
         workspace_id="ws-3",
     )
-    for first in (0, 500):  # 1,000 sent, 1,500 in all
-        with UsageEmitter(servers) as emitter:
-            for number in range(first, first + 1_000):
-                assert emitter.emit(event, id=f"again-{number}")
-            assert emitter.flush(30) == 0
-    after = cli.json("usage", "ws-3", "--settled")
-    assert after["requests"] == before["requests"] + 1_500
-    assert cli.json("verify")["ok"] is True
+    with UsageEmitter(servers) as emitter:
+        for id_ in ids:
+            assert emitter.emit(event, id=id_)
+        assert emitter.flush(30) == 0
+
+
+def _ids(prefix: str, count: int) -> list[str]:
+    return [f"{prefix}-{number}" for number in range(count)]
+
+
+def _servers(cli: Cli) -> str:
+    running = Home(cli.home).running()
+    assert running is not None
+    return running.bootstrap_servers
+
+
+def _spend(cli: Cli) -> tuple[int, Decimal]:
+    """Requests and USD of ws-3, settled; report and worker say the same."""
+    usage = cli.json("usage", "ws-3", "--settled")
+    (row,) = cli.json("report", "--settled", "--filter", "workspace=ws-3")
+    assert row["requests"] == usage["requests"]
+    return row["requests"], Decimal(row["cost_usd"])
 
 
 def test_dead_letters_are_kept_byte_for_byte(cli: Cli, addresses: dict[str, Any]) -> None:
@@ -216,9 +272,7 @@ def test_dead_letters_are_kept_byte_for_byte(cli: Cli, addresses: dict[str, Any]
 
     from spendstream.deploy.demo_broken import BROKEN, send_broken
 
-    running = Home(cli.home).running()
-    assert running is not None
-    sent = send_broken(running.bootstrap_servers, "test", time.time_ns() // 1_000_000)
+    sent = send_broken(_servers(cli), "test", time.time_ns() // 1_000_000)
     rows = cli.json("deadletters", "--settled")
     assert len(rows) == sent
     found = [row["value_base64"] and b64decode(row["value_base64"]) for row in rows]
