@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -229,3 +231,25 @@ def test_idle_partitions_never_take_the_position_past_a_batch_on_its_way(rig: Ri
         upto = checkpoint["inputs"]["usage.events"]["upto"]
         below = sum(offset < upto for offset in offsets[partition])
         assert checkpoint["outcomes"]["usage.events"]["read"] == below, checkpoint["batch"]
+
+
+def test_an_idle_partition_says_every_five_seconds_how_far_it_is(rig: Rig) -> None:
+    rig.worker().wait_ready()
+    rig.send([Call("one", time.time_ns() // 1_000_000)])
+    rig.wait_settled()
+
+    def beats(partition: int) -> list[tuple[int, int]]:
+        """Of the batches without an event: when they were written, and up to when they are."""
+        return [
+            (message.timestamp()[1], json.loads(message.value() or b"")["as_of_ms"])
+            for message in rig.read("workspace.state")
+            if message.key() == b"" and message.partition() == partition
+        ]
+
+    until(lambda: all(len(beats(p)) >= 4 for p in range(PARTITIONS)), 40)
+    for partition in range(PARTITIONS):
+        written, as_of = zip(*beats(partition), strict=True)
+        assert max(after - before for before, after in itertools.pairwise(written)) < 7_000
+        assert max(at - time_ms for at, time_ms in zip(written[1:], as_of[1:], strict=True)) < 3_000
+    checkpoints = rig.checkpoints().values()
+    assert min(checkpoint["time_ms"] for checkpoint in checkpoints) > time.time() * 1_000 - 9_000
