@@ -141,6 +141,15 @@ class Group:
         return quiet and ends <= self._at_end and self.flushed
 
     @property
+    def loaded(self) -> dict[int, dict[str, int]]:
+        """Of each partition that is being loaded, and each topic: up to which seq it is stored."""
+        return {
+            number: running.lane.loaded
+            for number, running in self._lanes.items()
+            if running.reading and not running.stopped
+        }
+
+    @property
     def flushed(self) -> bool:
         """All that was read is loaded."""
         return not any(

@@ -151,7 +151,8 @@ class Lane:
             self._streams[topic].last = None
         for work in flush.works:
             stream = self._streams[work.table.topic]
-            stream.seq, stream.last = work.intent.seq, work.intent
+            stream.seq = stream.complete = work.intent.seq
+            stream.last = work.intent
             metrics.POSITION.labels(work.table.topic, self.partition).set(stream.seq)
         return [(work.table.topic, work.intent.end) for work in flush.works]
 
@@ -167,6 +168,11 @@ class Lane:
             for topic, stream in self._streams.items()
             if stream.last is not None and not stream.reading_again and topic not in renewed
         }
+
+    @property
+    def loaded(self) -> dict[str, int]:
+        """Up to which seq each topic is in ClickHouse, and in every view that is fed from it."""
+        return {topic: stream.complete for topic, stream in self._streams.items()}
 
     @property
     def idle(self) -> bool:

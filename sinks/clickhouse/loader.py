@@ -24,6 +24,7 @@ from spendstream.sinks.clickhouse.group import Group, touch
 from spendstream.sinks.clickhouse.migrate import migrate
 from spendstream.sinks.clickhouse.retry import until
 from spendstream.sinks.clickhouse.store import Store, connect
+from spendstream.sinks.late.resolver import Resolver
 
 DRAIN_SECONDS: Final = 30.0
 """A stop takes no longer: what is left is loaded after the next start. Only in the embedded stack,
@@ -58,12 +59,16 @@ def load(config: LoaderConfig, stopping: threading.Event) -> None:
         until("migrating", stopping, lambda: _migrate(config))
     except Lost:
         return  # asked to stop before ClickHouse answered
-    group = Group(config, Store(config))
+    store = Store(config)
+    group = Group(config, store)
+    resolver = Resolver(config, store)
     group.join()
+    resolver.start()
     try:
         ready = False
         while not stopping.is_set():
             group.turn()
+            resolver.tell(group.loaded)
             if not ready and group.ready:
                 ready = True
                 _log.info("ready")
@@ -71,6 +76,7 @@ def load(config: LoaderConfig, stopping: threading.Event) -> None:
                     touch(config.ready_file)
         _finish(group, config)
     finally:
+        resolver.stop()
         group.leave()
 
 

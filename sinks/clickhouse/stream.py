@@ -33,7 +33,11 @@ class Work:
 
 
 class Stream:
-    """`seq` is what is in ClickHouse, `last` the intent that is not known to be done."""
+    """`seq` is what is in ClickHouse, `last` the intent that is not known to be done.
+
+    `complete`: up to here every view has the rows, too. An earlier run's insert may have been cut
+    off between two of them.
+    """
 
     def __init__(
         self, table: Table, partition: int, epoch: str, seq: int, pending: Intent | None
@@ -46,6 +50,7 @@ class Stream:
         self._pending = pending
         self._again: Work | None = None
         before = pending.seq_before if pending else seq
+        self.complete = before
         self._batch = Batch(table.topic, partition, before)
 
     def add(self, messages: Sequence[Message]) -> None:

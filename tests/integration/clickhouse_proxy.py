@@ -1,4 +1,4 @@
-"""A proxy before ClickHouse that does, once, what the test says at the insert the test means."""
+"""A proxy before ClickHouse that does, once, what the test says at the statement it means."""
 
 from __future__ import annotations
 
@@ -17,15 +17,18 @@ Hook = Callable[[Forward], Answer | None]
 """Given how to forward the request, answers it; None drops the connection."""
 
 _INSERT: Final = re.compile(rb"INSERT INTO `?(\w+)")
+_SELECT: Final = re.compile(rb"\s*SELECT\b")
 _HOP_BY_HOP: Final = {"connection", "transfer-encoding", "content-length", "keep-alive"}
 
 
 class Proxy:
-    """`at_insert(table, hook)` arms the hook for the next insert into the table."""
+    """`at_insert(table, hook)` arms the hook for the next insert into the table, `at_select` for
+    the next query that reads it."""
 
     def __init__(self, target: str) -> None:
         self._target = urlsplit(target)
         self._hooks: dict[str, Hook] = {}
+        self._queries: dict[str, Hook] = {}
         self.tripped = threading.Event()
         self.inserts: list[tuple[str, str]] = []
         """(table, token) of every insert that came by."""
@@ -51,6 +54,10 @@ class Proxy:
         self.tripped.clear()
         self._hooks[table] = hook
 
+    def at_select(self, table: str, hook: Hook) -> None:
+        self.tripped.clear()
+        self._queries[table] = hook
+
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
@@ -59,10 +66,15 @@ class Proxy:
         body = request.rfile.read(int(request.headers.get("content-length") or 0))
         url = parse_qs(urlsplit(request.path).query)
         hook = None
-        if insert := _INSERT.match(url.get("query", [""])[0].encode() + body):
+        statement = url.get("query", [""])[0].encode() + body
+        if insert := _INSERT.match(statement):
             table = insert.group(1).decode()
             self.inserts.append((table, url.get("insert_deduplication_token", [""])[0]))
             hook = self._hooks.pop(table, None)
+        elif _SELECT.match(statement):
+            for table in list(self._queries):
+                if re.search(rf"\bFROM {table}\b".encode(), statement):
+                    hook = self._queries.pop(table)
 
         def forward() -> Answer:
             host, port = self._target.hostname or "", self._target.port or 8123
