@@ -87,13 +87,13 @@ def _read_checkpoint(
             continue
         checkpoint = decode_checkpoint(value)
         upto = checkpoint.upto
-        still_pending = []
         for pending_key, record in pending:
             if record.upto[0] <= upto[0] and record.upto[1] <= upto[1]:
                 settled[pending_key] = record
-            else:
-                still_pending.append((pending_key, record))
-        pending = still_pending
+        # What lies before a checkpoint and is not covered by it was never committed. It must not
+        # wait for a later one: the batch may have been cut differently when it was done again, and
+        # a later checkpoint would then let it win over what is newer.
+        pending.clear()
     return checkpoint, settled
 
 
