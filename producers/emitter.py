@@ -6,7 +6,9 @@
 `emit()` encodes the event, puts it into the bounded queue of confluent-kafka's idempotent producer
 and returns within microseconds. Delivery, retries and their callbacks happen in librdkafka's
 threads and in one daemon thread of ours, which also replaces a producer that cannot go on and
-writes the log. What cannot be delivered is counted and logged (`stats`), never raised.
+writes the log. What cannot be delivered is counted and logged (`stats`), never raised, and the next
+event that is delivered says how many there were (`ce_dropped`). With `spool=DIRECTORY` what Kafka
+has not acknowledged is on disk, too, and survives the service (`spool.py`).
 """
 
 from __future__ import annotations
@@ -19,42 +21,25 @@ import os
 import sys
 import threading
 import time
-import weakref
 from collections import deque
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from spendstream.producers import cloudevent, settings
+from spendstream.producers import cloudevent, forks, kafka_errors, settings
+from spendstream.producers.outgoing import Outgoing
+from spendstream.producers.spool import Spool
 from spendstream.producers.stats import Counters, Drop, EmitterStats, log
 from spendstream.schemas.event import UsageEvent
 from spendstream.schemas.topics import USAGE_EVENTS
 
 _POLL_S: Final = 0.5
-# the broker lost its log: Kafka's client then refuses to go on, since it cannot tell what arrived
-_FORGOTTEN: Final = frozenset(
-    {
-        KafkaError._FATAL,
-        KafkaError.INVALID_PRODUCER_EPOCH,
-        KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER,
-        KafkaError.UNKNOWN_PRODUCER_ID,
-    }
-)
 _MAX_FORGOTTEN: Final = 20  # a broker that forgets as often will go on doing so
 _STUCK_EPOCHS: Final = 10
 _MAX_ASIDE: Final = 100_000  # events of the moment that it takes to replace a producer
-_PURGED: Final = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
-
-
-class _Message(NamedTuple):
-    """An event on its way; `forgotten` is how many brokers have lost it."""
-
-    value: bytes
-    key: bytes
-    event_id: bytes
-    time_ms: int
-    forgotten: int
+_HELD_S: Final = 0.01
+_SETTLE_S: Final = 2.0  # for the spool, beyond the time to flush: a disk that hangs ends no process
 
 
 class UsageEmitter:
@@ -74,12 +59,17 @@ class UsageEmitter:
         enabled: bool = True,
         topic: str = USAGE_EVENTS,
         exit_timeout: float = 5.0,
+        spool: str | os.PathLike[str] | None = None,
+        spool_bytes: int = settings.SPOOL_BYTES,
         **kafka: Any,
     ) -> None:
         """
         Args:
             source: who emits, `ce_source`; default OTEL_SERVICE_NAME, else the host's name.
             exit_timeout: seconds that the flush at interpreter exit may take.
+            spool: directory for events that Kafka has not acknowledged; may be shared with other
+                processes, each has a file of its own in it. Default: SPENDSTREAM_SPOOL, else none.
+            spool_bytes: how large a process's file may become.
             kafka: librdkafka's settings, `linger_ms=20` or `**{"linger.ms": 20}`.
 
         Raises:
@@ -90,13 +80,16 @@ class UsageEmitter:
         self._exit_timeout = exit_timeout
         self._enabled = enabled and not settings.disabled()
         self._config = settings.for_kafka(bootstrap_servers, kafka)
+        self._spool_directory = settings.spool(spool)
+        self._spool_bytes = settings.spool_bytes(spool_bytes)
+        self._spool: Spool | None = None
         self._closed = False
         self._forked = False
         self._producer: Producer | None = None
         self._begin()
         if self._enabled:
             self._start()
-            _alive.add(self)
+            forks.watch(self)
             atexit.register(self._close_at_exit)
 
     def emit(self, event: UsageEvent, *, id: str | None = None, time_ms: int | None = None) -> bool:
@@ -118,10 +111,11 @@ class UsageEmitter:
             time_ms = cloudevent.checked_time(time_ms)
             value = cloudevent.encode(event)
             key = event.workspace_id.encode()
+            message = Outgoing(event_id, self._source, time_ms)
         except Exception as error:  # a caller's objects may raise anything when they are looked at
             self._counters.dropped(Drop.INVALID, type(error).__name__, _told(error))
             return False
-        return self._queue(value, key, event_id, time_ms)
+        return self._queue(message, value, key)
 
     @property
     def enabled(self) -> bool:
@@ -129,13 +123,32 @@ class UsageEmitter:
 
     @property
     def stats(self) -> EmitterStats:
+        spool = self._spool
+        spooled = spool.rows if spool is not None else 0
+        if self._closed:
+            return self._counters.snapshot(len(self._aside) + spooled, spooled)
+        held = spool.held if spool is not None else 0
         # one that is being replaced still holds what its successor is to get
-        held = 0 if self._closed else sum(map(len, tuple(self._serving)))
-        return self._counters.snapshot(held + len(self._aside))
+        queued = sum(map(len, tuple(self._serving))) + len(self._aside) + held
+        return self._counters.snapshot(queued, spooled)
 
     def flush(self, timeout: float = 5.0) -> int:
-        """Wait until the queue is empty, at most `timeout` seconds. Returns what is still in it."""
+        """Wait until everything is delivered, at most `timeout` seconds. Returns what is not.
+
+        With a spool that is on disk then.
+        """
         deadline = time.monotonic() + timeout
+        while True:
+            left = self._flush_queue(deadline)
+            spool = self._spool
+            if spool is None:
+                return left
+            if not (held := spool.held) or time.monotonic() >= deadline:
+                spool.settle(_SETTLE_S)
+                return left + held
+            time.sleep(_HELD_S)  # the spool's thread sends what waits on disk
+
+    def _flush_queue(self, deadline: float) -> int:
         left = 0
         while (producer := self._producer) is not None:
             left = self._flush(producer, max(0.0, deadline - time.monotonic()))
@@ -147,7 +160,10 @@ class UsageEmitter:
         return left + len(self._aside)
 
     def close(self, timeout: float = 5.0) -> int:
-        """Flush, then give up what is left. Returns how many events that was."""
+        """Flush, then give up what is left. Returns how many events that was.
+
+        What is in a spool is not given up: the next process that uses the directory sends it.
+        """
         left = self.flush(timeout)
         with self._starting:
             producer, self._closed = self._producer, True
@@ -157,11 +173,13 @@ class UsageEmitter:
             self._flush(producer, 1.0)
         while self._aside:
             with contextlib.suppress(IndexError):  # another thread takes them, too
-                self._aside.pop()
-                self._counters.dropped(Drop.ABANDONED)
+                self._abandon(self._aside.pop()[0])
+        if (spool := self._spool) is not None:
+            spool.close(_SETTLE_S)
+            left = self._counters.abandoned
         self._counters.report(at_once=True)
         atexit.unregister(self._close_at_exit)
-        _alive.discard(self)
+        forks.forget(self)
         return left
 
     def __enter__(self) -> UsageEmitter:
@@ -174,52 +192,126 @@ class UsageEmitter:
         """What a process may not share with the one it was forked from."""
         self._starting = threading.Lock()
         self._counters = Counters()
-        self._aside: deque[_Message] = deque()
+        self._aside: deque[tuple[Outgoing, bytes, bytes]] = deque()
         self._serving: list[Producer] = []
         self._standing: tuple[str, int] = ("", 0)
         self._epochs = 0
 
-    def _queue(
-        self, value: bytes, key: bytes, event_id: bytes, time_ms: int, forgotten: int = 0
-    ) -> bool:
-        """Hand a message to the producer (see `_Message`). The caller's thread may be here."""
-        if forgotten > _MAX_FORGOTTEN:
-            self._counters.dropped(Drop.FAILED, "forgotten", f"by {forgotten} brokers in turn")
-            return False
+    def _queue(self, message: Outgoing, value: bytes, key: bytes) -> bool:
+        """Hand an event to Kafka's client, or to the spool alone where that takes no more. The
+        caller's thread may be here."""
+        if message.forgotten > _MAX_FORGOTTEN:
+            return self._give_up(
+                message, value, key, Drop.FAILED, "forgotten", f"by {message.forgotten} brokers"
+            )
         try:
-            producer = self._producer or self._restart()
-            if producer is None:
-                self._counters.dropped(Drop.CLOSED)
+            if not self._produce(message, value, key):
+                if message.kept:  # emitted before the end, and back from a client that is no more
+                    self._abandon(message)
+                else:
+                    self._drop(message, Drop.CLOSED)
                 return False
-            try:
-                producer.produce(
-                    self._topic,
-                    value,
-                    key,
-                    headers=cloudevent.headers(event_id, self._source, time_ms),
-                    # a delivery report comes without the headers
-                    on_delivery=partial(self._on_delivery, event_id, time_ms, forgotten),
-                )
-            except KafkaException as error:
-                if error.args[0].code() != KafkaError._FATAL:
-                    raise
-                self._set_aside(producer, _Message(value, key, event_id, time_ms, forgotten + 1))
         except BufferError:
-            self._counters.dropped(Drop.QUEUE_FULL)
+            if (spool := self._spool) is not None and spool.hold(message, value, key):
+                return True
+            self._drop(message, Drop.QUEUE_FULL if spool is None else Drop.SPOOL_FULL)
             return False
         except Exception as error:  # whatever Kafka's client makes of it, the caller is not told
-            self._counters.dropped(Drop.FAILED, type(error).__name__, _told(error))
-            return False
+            return self._refused(message, value, key, error)
+        if (spool := self._spool) is not None and not message.kept:
+            spool.keep(message, value, key)
         return True
 
-    def _set_aside(self, producer: Producer, message: _Message) -> None:
+    def _produce(self, message: Outgoing, value: bytes, key: bytes) -> bool:
+        """False: closed. Raises BufferError where the queue is full, and what Kafka's client does
+        where it refuses the event."""
+        producer = self._producer or self._restart()
+        if producer is None:
+            return False
+        message.reports = self._counters.to_report()
+        try:
+            producer.produce(
+                self._topic,
+                value,
+                key,
+                headers=cloudevent.headers(
+                    message.event_id, message.source, message.time_ms, message.reports
+                ),
+                # a delivery report comes without the headers
+                on_delivery=partial(self._on_delivery, message),
+            )
+        except Exception as error:
+            self._counters.not_reported(message.reports)
+            if (
+                not isinstance(error, KafkaException)
+                or kafka_errors.code(error) != KafkaError._FATAL
+            ):
+                raise
+            message.forgotten += 1
+            self._set_aside(producer, message, value, key)
+        return True
+
+    def _send_spooled(self, message: Outgoing, value: bytes, key: bytes) -> bool:
+        """What waited in the spool. False: no more for now."""
+        try:
+            return self._produce(message, value, key)
+        except BufferError:
+            return False
+        except Exception as error:
+            self._refused(message, value, key, error)
+            return True
+
+    def _room(self) -> int:
+        """How much of what waits in the spool Kafka's client should be given: half of its queue, so
+        that new events go at once."""
+        producer = self._producer
+        # 0 is no limit to librdkafka
+        queue = int(self._config["queue.buffering.max.messages"]) or _MAX_ASIDE
+        return (queue + 1) // 2 - len(producer) if producer is not None else 0
+
+    def _refused(self, message: Outgoing, value: bytes, key: bytes, error: Exception) -> bool:
+        kind, told = type(error).__name__, _told(error)
+        if (
+            isinstance(error, KafkaException)
+            and kafka_errors.code(error) not in kafka_errors.HOPELESS
+        ):
+            return self._give_up(message, value, key, Drop.FAILED, kind, told)
+        self._drop(message, Drop.FAILED, kind, told)
+        return False
+
+    def _give_up(
+        self, message: Outgoing, value: bytes, key: bytes, why: Drop, kind: str = "", text: str = ""
+    ) -> bool:
+        """For now, where there is a spool to send it again later, which is True; else for ever."""
+        if self._closed and message.row is not None:
+            return True  # it stays on disk
+        if (spool := self._spool) is not None and not self._closed:
+            spool.failed()
+            message.forgotten = 0
+            if spool.hold(message, value, key):
+                return True
+        self._drop(message, why, kind, text)
+        return False
+
+    def _drop(self, message: Outgoing, why: Drop, kind: str = "", text: str = "") -> None:
+        self._counters.dropped(why, kind, text)
+        message.done = True
+        if message.kept and (spool := self._spool) is not None:
+            spool.done(message)
+
+    def _abandon(self, message: Outgoing) -> None:
+        """At the end. What is on disk stays there."""
+        if message.row is None:
+            self._drop(message, Drop.ABANDONED)
+
+    def _set_aside(self, producer: Producer, message: Outgoing, value: bytes, key: bytes) -> None:
         """Keep what `producer` can take no more for its successor. Raises BufferError.
 
         Another thread makes that one: it takes milliseconds, and this may be the caller's.
         """
         if len(self._aside) >= _MAX_ASIDE:
             raise BufferError
-        self._aside.append(message)
+        self._aside.append((message, value, key))
         if self._producer is not producer:  # the other thread was faster
             self._take_back()
 
@@ -227,10 +319,10 @@ class UsageEmitter:
         """Hand over what was set aside, once each: what is set aside again has to wait."""
         for _ in range(len(self._aside)):
             try:
-                message = self._aside.popleft()
+                message, value, key = self._aside.popleft()
             except IndexError:  # another thread takes them, too
                 return
-            self._queue(*message)
+            self._queue(message, value, key)
 
     def _start(self) -> Producer:
         try:
@@ -245,6 +337,15 @@ class UsageEmitter:
             raise ValueError(f"Kafka's client refuses the settings: {error}") from None
         self._serving.append(producer)
         self._producer = producer
+        if self._spool is None and self._spool_directory is not None:
+            self._spool = Spool(
+                self._spool_directory,
+                self._spool_bytes,
+                self._counters,
+                self._send_spooled,
+                self._room,
+            )
+            self._spool.start()
         threading.Thread(
             target=self._serve, args=(producer,), name="spendstream-emitter", daemon=True
         ).start()
@@ -300,32 +401,32 @@ class UsageEmitter:
         producer.purge()
         self._take_back()
 
-    def _on_delivery(
-        self,
-        event_id: bytes,
-        time_ms: int,
-        forgotten: int,
-        error: KafkaError | None,
-        message: Message,
-    ) -> None:
+    def _on_delivery(self, message: Outgoing, error: KafkaError | None, report: Message) -> None:
         if error is None:
-            self._counters.delivered()
+            self._counters.delivered(message.reports)
+            # before the look at `kept`: this may come before emit() hands it to the spool, which
+            # then sees that it need not be written
+            message.done = True
+            if message.kept and (spool := self._spool) is not None:
+                spool.done(message)
             return
+        self._counters.not_reported(message.reports)
+        value, key = report.value(), report.key()
+        if not isinstance(value, bytes) or not isinstance(key, bytes):  # never: emit() made them
+            value = key = b""
         code = error.code()
-        if code in _FORGOTTEN or (code in _PURGED and not self._closed):
-            self._send_again(message, event_id, time_ms, forgotten + 1)
+        if code in kafka_errors.FORGOTTEN or (code in kafka_errors.PURGED and not self._closed):
+            # harmless where it had arrived: the worker drops a second event with the same id
+            message.forgotten += 1
+            self._queue(message, value, key)
+        elif code in kafka_errors.PURGED:
+            self._abandon(message)
+        elif code in kafka_errors.HOPELESS:
+            self._drop(message, Drop.FAILED, error.name(), error.str())
         elif code == KafkaError._MSG_TIMED_OUT:
-            self._counters.dropped(Drop.EXPIRED)
-        elif code in _PURGED:
-            self._counters.dropped(Drop.ABANDONED)
+            self._give_up(message, value, key, Drop.EXPIRED)
         else:
-            self._counters.dropped(Drop.FAILED, error.name(), error.str())
-
-    def _send_again(self, message: Message, event_id: bytes, time_ms: int, forgotten: int) -> None:
-        """Harmless where it had arrived: the worker drops a second event with the same id."""
-        value, key = message.value(), message.key()
-        if isinstance(value, bytes) and isinstance(key, bytes):  # as emit() made them
-            self._queue(value, key, event_id, time_ms, forgotten)
+            self._give_up(message, value, key, Drop.FAILED, error.name(), error.str())
 
     def _on_stats(self, text: str) -> None:
         statistics = json.loads(text)
@@ -342,12 +443,24 @@ class UsageEmitter:
                 self._retire(producer)
         self._standing, self._epochs = standing, epochs
 
-    def _forget_parent(self) -> None:
-        """In a forked child: librdkafka's threads do not exist here, so its handle is dead."""
+    def before_fork(self) -> None:
+        """For `forks`, as the next two."""
+        if self._spool is not None:
+            self._spool.store.before_fork()
+
+    def after_fork_in_parent(self) -> None:
+        if self._spool is not None:
+            self._spool.store.after_fork_in_parent()
+
+    def after_fork_in_child(self) -> None:
+        """librdkafka's threads do not exist here, so its handle is dead."""
         for producer in self._serving:
             # destroying it would wait for those threads
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(producer))
         self._producer = None
+        if self._spool is not None:
+            self._spool.store.after_fork_in_child()
+            self._spool = None
         self._forked = True
         self._begin()
 
@@ -368,13 +481,3 @@ def _close_with_worker(emitter: UsageEmitter) -> None:
     from multiprocessing.util import Finalize
 
     Finalize(emitter, emitter._close_at_exit, exitpriority=100)
-
-
-def _forget_parents() -> None:
-    for emitter in list(_alive):
-        emitter._forget_parent()
-
-
-# one hook for all emitters: hooks cannot be taken back
-_alive: weakref.WeakSet[UsageEmitter] = weakref.WeakSet()
-os.register_at_fork(after_in_child=_forget_parents)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import socket
+from pathlib import Path
 from typing import Any, Final
 
 from spendstream.producers.stats import log
 
 DISABLED_VARIABLE: Final = "SPENDSTREAM_DISABLED"
+SPOOL_VARIABLE: Final = "SPENDSTREAM_SPOOL"
+SPOOL_BYTES: Final = 268_435_456  # some 400,000 events
+_LEAST_SPOOL_BYTES: Final = 1_048_576
 _YES: Final = frozenset({"1", "true", "yes", "on"})
 _NO: Final = frozenset({"", "0", "false", "no", "off"})
 
@@ -55,6 +59,19 @@ def for_kafka(bootstrap_servers: str, given: dict[str, Any]) -> dict[str, Any]:
     if clash := sorted(named.keys() & _FIXED.keys()):
         raise ValueError(f"exactness depends on these settings, they are fixed: {', '.join(clash)}")
     return {**_DEFAULTS, **named, **_FIXED, "bootstrap.servers": bootstrap_servers}
+
+
+def spool(given: str | os.PathLike[str] | None) -> Path | None:
+    """The spool's directory; None: no spool. An empty text is a no, also against the variable."""
+    text = os.environ.get(SPOOL_VARIABLE, "") if given is None else os.fspath(given)
+    return Path(text).absolute() if text else None
+
+
+def spool_bytes(given: int) -> int:
+    """Raises ValueError."""
+    if given < _LEAST_SPOOL_BYTES:
+        raise ValueError(f"spool_bytes must be at least {_LEAST_SPOOL_BYTES:,}, not {given:,}")
+    return given
 
 
 def default_source() -> str:

@@ -23,6 +23,8 @@ class Drop(StrEnum):
 
     INVALID = "invalid"  # arguments that are not an event, an id or a time
     QUEUE_FULL = "queue_full"  # the broker is slower or gone, and the bounded queue is full
+    SPOOL_FULL = "spool_full"  # the same, and the spool could not write it either
+    UNREADABLE = "unreadable"  # it was in the spool, whose file was damaged
     EXPIRED = "expired"  # in the queue longer than message.timeout.ms
     FAILED = "failed"  # refused by the broker, or Kafka's client cannot go on
     ABANDONED = "abandoned"  # still in the queue when the time to flush at exit was over
@@ -32,6 +34,8 @@ class Drop(StrEnum):
 _PLAIN: Final = {
     Drop.INVALID: "not a valid event",
     Drop.QUEUE_FULL: "the queue was full (is the broker reachable?)",
+    Drop.SPOOL_FULL: "queue and spool were full",
+    Drop.UNREADABLE: "the spool's file was damaged",
     Drop.EXPIRED: "not delivered in time (is the broker reachable?)",
     Drop.FAILED: "refused by the broker",
     Drop.ABANDONED: "still undelivered at exit",
@@ -46,15 +50,21 @@ _AFTER_QUEUE: Final = (Drop.EXPIRED, Drop.FAILED, Drop.ABANDONED)
 class EmitterStats:
     """Events since the emitter (or its process, after a fork) began.
 
-    Every event for which `emit()` was called while enabled is in exactly one of `queued`,
-    `delivered` and `dropped`. `retried`: how often Kafka's client sent an event once more; as it
-    comes from librdkafka's statistics it can be two seconds old, and lag while much is queued.
+    Every event for which `emit()` was called while enabled, and every one that an earlier process
+    had left in the spool (`recovered`), is in exactly one of `queued`, `delivered` and `dropped`.
+    `spooled`: how many are on disk now; after `close()` these stay there, and are `queued`, too.
+    `unspooled`: how many the spool could not take, so that a crash would have lost them.
+    `retried`: how often Kafka's client sent an event once more; as it comes from librdkafka's
+    statistics it can be two seconds old, and lag while much is queued.
     """
 
     queued: int
     delivered: int
     retried: int
     dropped: dict[Drop, int]
+    spooled: int = 0
+    recovered: int = 0
+    unspooled: int = 0
 
     @property
     def lost(self) -> int:
@@ -75,18 +85,59 @@ class Counters:
         self._next_log = 0.0
         self._transmitted: dict[str, int] = {}
         self._retried = 0
+        self._recovered = 0
+        self._unspooled = 0
+        self._unreported = 0
+        self.unconfirmed = 0  # drops that no event has reported that is known to have arrived
 
-    def delivered(self) -> None:
+    def delivered(self, reports: int = 0) -> None:
+        """An event arrived, and with it the report of `reports` drops."""
         with self._lock:
             self._delivered += 1
+            self.unconfirmed -= reports
 
     def dropped(self, why: Drop, kind: str = "", detail: str = "") -> None:
         """Count a drop. The first `detail` of each `kind` is logged word for word."""
         with self._lock:
             self._dropped[why] = self._dropped.get(why, 0) + 1
+            self._unreported += 1
+            self.unconfirmed += 1
             # bounded, because a kind may come from a foreign exception's name
             if kind and kind not in self._details and len(self._details) < 100:
                 self._details[kind] = detail
+
+    def to_report(self) -> int:
+        """How many drops the next event is to say: those that none has said."""
+        if not self._unreported:  # nearly always, and this is inside emit()
+            return 0
+        with self._lock:
+            reports, self._unreported = self._unreported, 0
+            return reports
+
+    def not_reported(self, reports: int) -> None:
+        """The event that was to say so did not arrive."""
+        if reports:
+            with self._lock:
+                self._unreported += reports
+
+    def owe(self, drops: int) -> None:
+        """An earlier process dropped them and could not say so."""
+        with self._lock:
+            self._unreported += drops
+            self.unconfirmed += drops
+
+    def recovered(self, events: int) -> None:
+        """An earlier process had left them in the spool."""
+        with self._lock:
+            self._recovered += events
+
+    def unspooled(self, events: int) -> None:
+        with self._lock:
+            self._unspooled += events
+
+    @property
+    def abandoned(self) -> int:
+        return self._dropped.get(Drop.ABANDONED, 0)
 
     def transmitted(self, client: str, messages: int, queued: int) -> None:
         """How many messages a client has sent so far, each as often as it was sent.
@@ -102,9 +153,17 @@ class Counters:
             again = sum(self._transmitted.values()) - done - queued
             self._retried = max(self._retried, again)
 
-    def snapshot(self, queued: int) -> EmitterStats:
+    def snapshot(self, queued: int, spooled: int = 0) -> EmitterStats:
         with self._lock:
-            return EmitterStats(queued, self._delivered, self._retried, dict(self._dropped))
+            return EmitterStats(
+                queued,
+                self._delivered,
+                self._retried,
+                dict(self._dropped),
+                spooled,
+                self._recovered,
+                self._unspooled,
+            )
 
     def report(self, *, at_once: bool = False) -> None:
         """Log what was dropped since the last report, at most every LOG_EVERY_S seconds."""

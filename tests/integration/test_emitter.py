@@ -7,6 +7,7 @@ import json
 import logging
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -367,7 +368,8 @@ def test_exit_is_bounded_where_the_broker_is_gone() -> None:
     begun = time.monotonic()
     done = subprocess.run(command, check=True, timeout=60, capture_output=True, text=True)
     assert time.monotonic() - begun < 15
-    assert "1000 usage events dropped: still undelivered at exit" in done.stderr
+    dropped = re.findall(r"(\d+) usage events dropped: still undelivered at exit", done.stderr)
+    assert sum(map(int, dropped)) == 1_000  # in one line or two: another thread logs, too
 
 
 BASE_ONLY = """

@@ -13,9 +13,12 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from spendstream.producers import Drop, UsageEmitter, emitter
+from spendstream.producers.outgoing import Outgoing
 from spendstream.schemas import UsageEvent
 from tests.support.waiting import until
+from tests.unit.producers.kafka_client import Report
 
+REPORT: Any = Report(b"{}", b"ws-1")
 EVENT = UsageEvent(provider="openai", request_model="gpt-4o", workspace_id="ws-1")
 
 
@@ -163,7 +166,7 @@ def test_what_was_sent_more_often_than_it_is_done_or_queued_was_retried(
 
     def deliver(count: int) -> None:
         for _ in range(count):
-            usage._on_delivery(b"id", 0, 0, None, None)  # type: ignore[arg-type]
+            usage._on_delivery(Outgoing(b"id", b"svc", 0), None, REPORT)
 
     with UsageEmitter("nowhere:1") as usage:
         assert sent("rdkafka#producer-1", 0) == 0
@@ -177,6 +180,6 @@ def test_what_was_sent_more_often_than_it_is_done_or_queued_was_retried(
         deliver(3)
         assert sent("rdkafka#producer-2", 3) == 9
         expired = KafkaError(KafkaError._MSG_TIMED_OUT)
-        usage._on_delivery(b"id", 0, 0, expired, None)  # type: ignore[arg-type]
+        usage._on_delivery(Outgoing(b"id", b"svc", 0), expired, REPORT)
         assert sent("rdkafka#producer-2", 4) == 9
         assert (usage.stats.delivered, usage.stats.lost) == (8, 1)
