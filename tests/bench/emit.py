@@ -1,4 +1,4 @@
-"""Microseconds that `emit()` costs its caller, as percentiles of single calls.
+"""Microseconds that `emit()` costs its caller, as percentiles of single calls; with a spool, too.
 
 python -m tests.bench.emit BOOTSTRAP_SERVERS
 """
@@ -6,8 +6,11 @@ python -m tests.bench.emit BOOTSTRAP_SERVERS
 from __future__ import annotations
 
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
+from operator import attrgetter
+from pathlib import Path
 
 from spendstream.producers import UsageEmitter
 from spendstream.schemas import Usage, UsageEvent
@@ -25,7 +28,12 @@ class EmitCost:
     max_us: float
 
 
-def measure(bootstrap_servers: str, calls: int = 50_000, topic: str = "usage.events") -> EmitCost:
+def measure(
+    bootstrap_servers: str,
+    calls: int = 50_000,
+    topic: str = "usage.events",
+    spool: Path | None = None,
+) -> EmitCost:
     """Emit `calls` different events, 20 a millisecond at most, to a real broker."""
     events = [
         UsageEvent(
@@ -43,7 +51,7 @@ def measure(bootstrap_servers: str, calls: int = 50_000, topic: str = "usage.eve
     ]
     clock = time.perf_counter_ns
     taken = []
-    with UsageEmitter(bootstrap_servers, topic=topic) as emitter:
+    with UsageEmitter(bootstrap_servers, topic=topic, spool=spool or "") as emitter:
         for i in range(calls):
             if i % 20 == 0:
                 # a service does other things between its calls; without a pause this would
@@ -65,5 +73,22 @@ def measure(bootstrap_servers: str, calls: int = 50_000, topic: str = "usage.eve
     )
 
 
+def measure_beside(
+    bootstrap_servers: str, rounds: int = 3, calls: int = 50_000
+) -> tuple[EmitCost, EmitCost]:
+    """Without and with a spool, in turns; of each the round with the middle median."""
+    without, spooled = [], []
+    for _ in range(rounds):
+        without.append(measure(bootstrap_servers, calls))
+        with tempfile.TemporaryDirectory() as directory:
+            spooled.append(measure(bootstrap_servers, calls, spool=Path(directory)))
+    middle = rounds // 2
+    return (
+        sorted(without, key=attrgetter("p50_us"))[middle],
+        sorted(spooled, key=attrgetter("p50_us"))[middle],
+    )
+
+
 if __name__ == "__main__":
-    print(measure(sys.argv[1]))
+    for kind, cost in zip(("no spool", "spool"), measure_beside(sys.argv[1]), strict=True):
+        print(kind, cost)
