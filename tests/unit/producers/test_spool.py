@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -341,6 +342,31 @@ def test_a_full_spool_is_counted_and_said_and_takes_events_again(
         return settled(usage).stats.spooled > 0
 
     until(taken_again, 20)
+
+
+def test_a_full_disk_is_counted_and_said_and_used_again_when_there_is_room(
+    broker: Broker, make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker.limit = 1_000
+    usage = settled(make(queue_buffering_max_messages=1_000))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, hard))
+    try:
+        for number in range(5_000):
+            usage.emit(EVENT, id=f"id-{number}")
+            if number % 500 == 0:
+                settled(usage)
+        stats = settled(usage).stats
+        until(lambda: "cannot be used" in caplog.text, 10)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert set(stats.dropped) == {Drop.SPOOL_FULL}
+    assert stats.queued + stats.lost == 5_000
+    assert stats.queued >= stats.spooled > 0
+    broker.away = False
+    assert usage.flush(30) == 0
+    assert len(set(broker.ids())) == usage.stats.delivered == 5_000 - usage.stats.lost
+    until(lambda: settled(usage).stats.spooled == 0, 10)
 
 
 @pytest.mark.parametrize("what", ["a file", "proc"])
