@@ -107,6 +107,12 @@ class SpoolStore:
 
         Yields (numbers of the new rows, drops that nobody has reported).
         """
+        if self._file is not None and not self._file.path.exists():
+            self._say(
+                "removed",
+                f"the spool's file {self._file.path} was removed while in use: what is in it does"
+                " not survive this process; the next one makes a new file",
+            )
         for slot in spool_slots.orphans(self._directory):
             self._adopting = slot
             try:

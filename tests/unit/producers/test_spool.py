@@ -467,6 +467,19 @@ def test_a_file_that_somebody_looks_at_is_left_alone(
         looking.close()
 
 
+def test_a_file_that_is_removed_while_in_use_is_noticed(
+    broker: Broker, make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    usage = settled(make())
+    (tmp_path / "spool" / "0.sqlite").unlink()
+    assert usage._spool is not None
+    usage._spool._adopt_at = 0.0
+    usage.emit(EVENT)
+    until(lambda: "was removed while in use" in caplog.text, 10)
+    broker.finish()
+    assert usage.stats.delivered == 1
+
+
 def test_drops_are_reported_by_the_next_process(broker: Broker, make: Make) -> None:
     usage = make()
     assert not usage.emit("no event")  # type: ignore[arg-type]
