@@ -35,6 +35,7 @@ class Reason(StrEnum):
     IN_THE_FUTURE = "in_the_future"  # claims to be > 1 h ahead of its arrival
     TOO_OLD = "too_old"  # claims to be > 35 days before its arrival
     INVALID_COMMAND = "invalid_command"  # in workspace.commands, which only our parts write
+    PROCESSING_FAILED = "processing_failed"  # the worker's own fault; `detail` is the traceback
 
 
 class InvalidEvent(ValueError):

@@ -1,4 +1,4 @@
-"""What the workers write: priced rows, alerts, overage, late and dead records, forwarded events.
+"""What the workers write: priced rows, alerts, overage, late and dead records; and commands.
 
 Rows of the five sequenced topics carry `partition` and `seq`; ClickHouse takes these JSON objects
 as they are, so a field's name here is what its column is made from. Amounts of money are strings
@@ -143,6 +143,34 @@ class ForwardedEvent(Model):
     key_base64: str | None
     value_base64: str | None
     headers: tuple[Header, ...]
+
+
+class ReadmitLate(Model):
+    """A record of `workspace.commands`: a late event that was not counted before; count it.
+
+    One a row of usage.late, in the order of their `seq`; a repeat of it is known by that.
+    """
+
+    kind: Literal["readmit"]
+    late_seq: Integer = Field(description="the row of usage.late, of this partition")
+    checked_seq: Integer = Field(description="rows of usage.priced up to it were looked through")
+    topic: str = Field(description="input it came by")
+    offset: Integer = Field(description="in that input")
+    arrival_ms: Integer
+    time_ms: Integer
+    event_id: str
+    source: str
+    event: UsageEvent
+
+
+class DuplicateLate(Model):
+    """A record of `workspace.commands`: a late event that was counted before."""
+
+    kind: Literal["duplicate"]
+    late_seq: Integer
+    checked_seq: Integer
+    workspace_id: str
+    event_id: str
 
 
 def alert_id(workspace: str, limit: str, scope: str, threshold: int | None, episode: str) -> str:

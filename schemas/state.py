@@ -57,3 +57,6 @@ class Heartbeat(Model):
     partition: Integer
     as_of_ms: Integer
     offset: Integer
+    late_resolved: Integer = Field(
+        description="rows of usage.late up to this `seq` are counted, or known as repeats"
+    )

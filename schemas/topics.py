@@ -83,13 +83,14 @@ TOPICS: Final[tuple[Topic, ...]] = (
     ),
     Topic(
         WORKSPACE_COMMANDS,
-        "second input: events that came to the wrong partition; written by our own parts only",
+        "second input, written by our own parts only: events that came to the wrong partition, and"
+        " what became of late ones",
         key="workspace id",
         cleanup="delete",
         retention_ms=INPUT_RETENTION_MS,
         timestamps="LogAppendTime",
         max_message_bytes=LARGE_MESSAGE_BYTES,
-        writers=("streams",),
+        writers=("streams", "sinks"),
         readers=("streams",),
         public=False,
     ),

@@ -132,8 +132,6 @@ def _read_ids(reader: Consumer, state: PartitionState) -> IdsLog:
         if tag[0] > upto[0] or tag[1] > upto[1]:
             continue
         ids_log.append((partition_ms, message.offset() or 0))
-        for id_digest in digests:
-            if id_digest not in state.ids.seen:
-                state.ids.add(id_digest, partition_ms)
+        state.ids.add_all(digests, partition_ms)
     state.ids.forget(checkpoint.time_ms)
     return ids_log

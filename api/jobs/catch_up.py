@@ -16,6 +16,7 @@ from clickhouse_connect.driver.client import Client
 
 from spendstream.api.stored import TABLES
 from spendstream.schemas.money import pico_from_usd
+from spendstream.schemas.reasons import Reason
 from spendstream.schemas.topics import (
     USAGE_ALERTS,
     USAGE_DEAD,
@@ -74,12 +75,13 @@ def catch_up(client: Client, state: PartitionState, plans: PlanTable) -> CaughtU
     except JournalGap as error:
         raise CannotCatchUp(f"usage_raw has a hole: {error}") from error
     _count_refused(client, state, before)
+    _settle_late(client, state, before)
     _settle_overage(client, state, before[USAGE_OVERAGE])
     checkpoint.seq.update(last)
     alerts = _unsent_alerts(client, state, batch, before[USAGE_ALERTS])
     for ws in state.workspaces.values():
         refresh_plan(state, ws, plans)
-    packed, ids = _ids(client, state)
+    packed, ids = _ids(client, state, before[USAGE_PRICED])
     return CaughtUp(state, rows, alerts, packed, ids)
 
 
@@ -90,8 +92,9 @@ def settle_forwarded(checkpoints: Iterable[Checkpoint]) -> None:
     checkpoint was not mirrored, it was read and forwarded all the same; and where the row was not
     stored, the event was lost with the broker, and counts as never read, like any that was lost.
     """
+    checkpoints = list(checkpoints)
     outcomes = [checkpoint.outcomes for checkpoint in checkpoints]
-    missing = sum(by_topic[WORKSPACE_COMMANDS]["read"] for by_topic in outcomes)
+    missing = sum(checkpoint.taken_over for checkpoint in checkpoints)
     missing -= sum(by_topic[USAGE_EVENTS]["forwarded"] for by_topic in outcomes)
     for by_topic in outcomes:
         counts = by_topic[USAGE_EVENTS]
@@ -138,6 +141,58 @@ def _count_refused(client: Client, state: PartitionState, before: dict[str, int]
             counts = outcomes[str(name)]
             counts["read"] += int(count)
             counts[outcome] += int(count)
+    refused = client.query(
+        "SELECT count() FROM dead_letters WHERE partition = {partition:UInt32} "
+        "AND seq > {seq:UInt64} AND topic = {commands:String} AND reason = {reason:String}",
+        parameters={
+            "partition": state.checkpoint.partition,
+            "seq": before[USAGE_DEAD],
+            "commands": WORKSPACE_COMMANDS,
+            "reason": Reason.INVALID_COMMAND,
+        },
+    ).result_rows
+    state.checkpoint.refused_commands += int(refused[0][0])
+
+
+def _settle_late(client: Client, state: PartitionState, before: dict[str, int]) -> None:
+    """Late rows are resolved in their order: up to the last that has left a row, all are.
+
+    Those before it that have left none were repeats. What was resolved after it, and has left
+    nothing, is resolved again.
+    """
+    checkpoint = state.checkpoint
+    mark = checkpoint.late_resolved
+    parameters: dict[str, Any] = {
+        "partition": checkpoint.partition,
+        "commands": WORKSPACE_COMMANDS,
+        "mark": mark,
+        "priced": before[USAGE_PRICED],
+        "late": before[USAGE_LATE],
+    }
+    same = "USING (partition, workspace_id, event_id, arrival, time)"
+    # of several copies of an event the first one was counted
+    counted = client.query(
+        "SELECT min(late.seq) FROM usage_raw INNER JOIN "
+        "(SELECT * FROM late WHERE partition = {partition:UInt32} AND seq > {mark:UInt64}) AS late "
+        f"{same} WHERE partition = {{partition:UInt32}} AND usage_raw.seq > {{priced:UInt64}} "
+        "AND usage_raw.topic = {commands:String} GROUP BY usage_raw.seq",
+        parameters=parameters,
+    ).result_rows
+    if not counted:
+        return
+    checkpoint.late_resolved = max(int(seq) for (seq,) in counted)
+    again = client.query(
+        "SELECT uniqExact(again.seq) FROM (SELECT * FROM late WHERE partition = "
+        "{partition:UInt32} AND topic = {commands:String} AND seq > {late:UInt64}) AS again "
+        "INNER JOIN (SELECT * FROM late WHERE partition = {partition:UInt32} "
+        f"AND seq > {{mark:UInt64}} AND seq <= {{resolved:UInt64}}) AS first {same} "
+        "WHERE first.seq < again.seq",
+        parameters=parameters | {"resolved": checkpoint.late_resolved},
+    ).result_rows
+    repeats = checkpoint.late_resolved - mark - len(counted) - int(again[0][0])
+    counts = checkpoint.outcomes[WORKSPACE_COMMANDS]
+    counts["read"] += repeats
+    counts["duplicate"] += repeats
 
 
 def _settle_overage(client: Client, state: PartitionState, seq: int) -> None:
@@ -185,16 +240,29 @@ def _unsent_alerts(client: Client, state: PartitionState, batch: Batch, seq: int
     return unsent
 
 
-def _ids(client: Client, state: PartitionState) -> tuple[list[bytes], int]:
-    """Records of `workspace.ids` for the ids that a repeat could still meet."""
+def _ids(client: Client, state: PartitionState, before: int) -> tuple[list[bytes], int]:
+    """Records of `workspace.ids` for the ids that a repeat could still meet.
+
+    What came by a command arrived before it was counted, maybe long before. When it was counted,
+    the marks of the checkpoint, whose last priced row is `before`, say well enough.
+    """
     checkpoint = state.checkpoint
+    live = checkpoint.time_ms - REMEMBER_MS - _MINUTE_MS
+    counted = min(
+        (seq for time_ms, seq in checkpoint.priced_marks if time_ms > live), default=before
+    )
     query = (
         "SELECT workspace_id, event_id, toUnixTimestamp64Milli(arrival) FROM usage_raw "
         "WHERE partition = {partition:UInt32} "
-        "AND arrival > fromUnixTimestamp64Milli({since:Int64}, 'UTC') ORDER BY seq"
+        "AND (arrival > fromUnixTimestamp64Milli({since:Int64}, 'UTC') "
+        "OR topic = {commands:String} AND seq > {counted:UInt64}) ORDER BY seq"
     )
-    since = max(0, checkpoint.time_ms - REMEMBER_MS - _MINUTE_MS)
-    parameters = {"partition": checkpoint.partition, "since": since}
+    parameters = {
+        "partition": checkpoint.partition,
+        "since": max(0, live),
+        "commands": WORKSPACE_COMMANDS,
+        "counted": counted,
+    }
     packed: list[bytes] = []
     pending: list[bytes] = []
     total = time_ms = 0

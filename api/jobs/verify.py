@@ -91,7 +91,8 @@ def _differences(
     step: Progress,
 ) -> Iterator[Difference]:
     step("comparing events")
-    yield from check_events(client, sent, expected)
+    resolved = {p: checkpoint.late_resolved for p, checkpoint in worker.checkpoints.items()}
+    yield from check_events(client, sent, expected, resolved)
     yield from check_sums(client, expected)
     step("comparing rollups")
     yield from check_rollups(client)

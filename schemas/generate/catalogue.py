@@ -14,10 +14,12 @@ from spendstream.schemas.plan import PlanVersion
 from spendstream.schemas.records import (
     Alert,
     DeadLetter,
+    DuplicateLate,
     ForwardedEvent,
     LateUsage,
     Overage,
     PricedUsage,
+    ReadmitLate,
 )
 from spendstream.schemas.state import Heartbeat, WorkspaceState
 
@@ -25,7 +27,7 @@ DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 MESSAGES: Final[dict[str, tuple[type[BaseModel], ...]]] = {
     topics.USAGE_EVENTS: (UsageEvent,),
-    topics.WORKSPACE_COMMANDS: (ForwardedEvent,),
+    topics.WORKSPACE_COMMANDS: (ForwardedEvent, ReadmitLate, DuplicateLate),
     topics.USAGE_PRICED: (PricedUsage,),
     topics.USAGE_ALERTS: (Alert,),
     topics.USAGE_OVERAGE: (Overage,),

@@ -34,12 +34,14 @@ from spendstream.schemas.reasons import InvalidEvent
 from spendstream.schemas.records import (
     Alert,
     DeadLetter,
+    DuplicateLate,
     ForwardedEvent,
     Header,
     LateUsage,
     Leaf,
     Overage,
     PricedUsage,
+    ReadmitLate,
     alert_id,
     overage_id,
 )
@@ -135,13 +137,19 @@ def examples() -> dict[str, dict[str, Any]]:
         "late_usage": _row(topics.USAGE_LATE, WORKSPACE, _late()),
         "dead_letter": _row(topics.USAGE_DEAD, WORKSPACE, _dead()),
         "forwarded_event": _row(topics.WORKSPACE_COMMANDS, WORKSPACE, _forwarded()),
+        "readmit_late": _row(topics.WORKSPACE_COMMANDS, WORKSPACE, _readmit()),
+        "duplicate_late": _row(topics.WORKSPACE_COMMANDS, WORKSPACE, _duplicate()),
         "plan_version": _row(topics.CONTROL_PLANS, WORKSPACE, PLAN),
         "workspace_state": _row(topics.WORKSPACE_STATE, WORKSPACE, _state(cost)),
         "heartbeat": _row(
             topics.WORKSPACE_STATE,
             "",
             Heartbeat(
-                kind="heartbeat", partition=PARTITION, as_of_ms=ARRIVED_MS + 4_000, offset=88_215
+                kind="heartbeat",
+                partition=PARTITION,
+                as_of_ms=ARRIVED_MS + 4_000,
+                offset=88_215,
+                late_resolved=1,
             ),
         ),
     }
@@ -296,6 +304,33 @@ def _forwarded() -> ForwardedEvent:
         key_base64=None,
         value_base64=_base64(value),
         headers=_header_list("01JD9S7A0VE5R3NX8K6B2MJH4Q"),
+    )
+
+
+def _readmit() -> ReadmitLate:
+    late = _late()
+    return ReadmitLate(
+        kind="readmit",
+        late_seq=late.seq,
+        checked_seq=88_201,
+        topic=late.topic,
+        offset=late.offset,
+        arrival_ms=late.arrival_ms,
+        time_ms=late.time_ms,
+        event_id=late.event_id,
+        source=late.source,
+        event=late.event,
+    )
+
+
+def _duplicate() -> DuplicateLate:
+    late = _late()
+    return DuplicateLate(
+        kind="duplicate",
+        late_seq=late.seq,
+        checked_seq=88_201,
+        workspace_id=late.event.workspace_id,
+        event_id=late.event_id,
     )
 
 

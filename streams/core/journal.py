@@ -12,6 +12,7 @@ from spendstream.schemas.period import month_named, month_of
 from spendstream.schemas.topics import USAGE_PRICED
 from spendstream.streams.core.counting import count
 from spendstream.streams.core.ids import digest
+from spendstream.streams.core.late_lane import mark_pricing
 from spendstream.streams.core.outputs import Batch
 from spendstream.streams.core.plans import PlanInForce, PlanTable
 from spendstream.streams.core.schedule import advance, refresh_plan
@@ -54,14 +55,16 @@ def apply_row(state: PartitionState, batch: Batch, row: JournalRow, plans: PlanT
         )
     if row.arrival_ms > checkpoint.time_ms:
         advance(state, batch, plans, row.arrival_ms)
+    if checkpoint.time_ms >= state.next_mark_ms:
+        mark_pricing(state)
     checkpoint.seq[USAGE_PRICED] = row.seq
     outcomes = checkpoint.outcomes[row.topic]
     outcomes["read"] += 1
     outcomes["priced"] += 1
     id_digest = digest(row.workspace_id, row.event_id)
-    if id_digest not in state.ids.seen:
-        state.ids.add(id_digest, checkpoint.time_ms)
-        batch.digests.append(id_digest)
+    state.ids.forget(checkpoint.time_ms)
+    state.ids.add_all((id_digest,), checkpoint.time_ms)
+    batch.digests.append(id_digest)
     ws = state.workspaces.get(row.workspace_id)
     if ws is None:
         ws = state.workspaces[row.workspace_id] = Workspace(row.workspace_id)

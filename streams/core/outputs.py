@@ -9,11 +9,13 @@ import msgspec
 from spendstream.schemas.records import (
     Alert,
     DeadLetter,
+    DuplicateLate,
     ForwardedEvent,
     LateUsage,
     Leaf,
     Overage,
     PricedUsage,
+    ReadmitLate,
 )
 from spendstream.schemas.state import Heartbeat, LimitState, WorkspaceState
 from spendstream.schemas.topics import SEQUENCED
@@ -27,7 +29,9 @@ LeafStruct: Final[Any] = struct_of(Leaf)
 AlertStruct: Final[Any] = struct_of(Alert)
 OverageStruct: Final[Any] = struct_of(Overage)
 DeadStruct: Final[Any] = struct_of(DeadLetter)
-ForwardedStruct: Final[Any] = struct_of(ForwardedEvent)
+ForwardedStruct: Final[Any] = struct_of(ForwardedEvent, tag="kind")
+ReadmitStruct: Final[Any] = struct_of(ReadmitLate, raw=_EVENT, tag="kind")
+DuplicateStruct: Final[Any] = struct_of(DuplicateLate, tag="kind")
 StateStruct: Final[Any] = struct_of(WorkspaceState)
 LimitStateStruct: Final[Any] = struct_of(LimitState)
 HeartbeatStruct: Final[Any] = struct_of(Heartbeat)

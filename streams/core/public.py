@@ -81,5 +81,6 @@ def heartbeat(state: PartitionState) -> bytes:
             partition=state.checkpoint.partition,
             as_of_ms=state.checkpoint.time_ms,
             offset=state.checkpoint.inputs[USAGE_EVENTS].upto,
+            late_resolved=state.checkpoint.late_resolved,
         )
     )

@@ -11,14 +11,15 @@ from typing import Final
 import msgspec
 
 from spendstream.schemas.plan import DEFAULT_PLAN
-from spendstream.schemas.topics import INPUTS, SEQUENCED
+from spendstream.schemas.topics import INPUTS, SEQUENCED, USAGE_LATE
 from spendstream.streams.core.ids import IdIndex
 from spendstream.streams.core.plans import NEVER, PlanInForce
 
 WINDOW_SECONDS: Final = 60
 SCOPE_WORKSPACE: Final = "workspace"
 CHECKPOINT_KEY: Final = b'["","checkpoint"]'
-OUTCOMES: Final = ("priced", "duplicate", "late", "dead", "forwarded")
+OUTCOMES: Final = ("priced", "duplicate", "late", "dead", "forwarded", "repeated")
+"""`repeated`: a command for a late row that was resolved already."""
 
 
 class Counters(msgspec.Struct, gc=False):
@@ -167,7 +168,13 @@ class InputPosition(msgspec.Struct):
 
 
 class Checkpoint(msgspec.Struct):
-    """The last record of every batch: the partition is exactly here."""
+    """The last record of every batch: the partition is exactly here.
+
+    Attributes:
+        late_resolved: `seq` of usage.late up to which every row is resolved.
+        refused_commands: records of workspace.commands that were none, or out of turn.
+        priced_marks: (milliseconds, seq): rows of usage.priced above it were priced later.
+    """
 
     partition: int
     batch: int = 0
@@ -182,17 +189,43 @@ class Checkpoint(msgspec.Struct):
         default_factory=lambda: {topic: dict.fromkeys(("read", *OUTCOMES), 0) for topic in INPUTS}
     )
     control: dict[str, InputPosition] = msgspec.field(default_factory=dict)
+    late_resolved: int = 0
+    refused_commands: int = 0
+    priced_marks: list[tuple[int, int]] = msgspec.field(default_factory=list)
 
     @property
     def upto(self) -> tuple[int, int]:
         """Next offsets of the two inputs: the tag of the batch's other records."""
         return self.inputs[INPUTS[0]].upto, self.inputs[INPUTS[1]].upto
 
+    @property
+    def taken_over(self) -> int:
+        """Forwarded events that came in: commands less those of the resolver, and what was none."""
+        commands = self.outcomes[INPUTS[1]]
+        aside = self.late_resolved + commands.get("repeated", 0) + self.refused_commands
+        return commands["read"] - aside
+
+    @property
+    def late_pending(self) -> int:
+        """Rows of usage.late that are neither counted nor known as repeats."""
+        return self.seq[USAGE_LATE] - self.late_resolved
+
 
 class PartitionState:
-    """Everything a partition knows. `due` is a heap of (milliseconds, workspace id)."""
+    """Everything a partition knows. `due` is a heap of (milliseconds, workspace id).
 
-    __slots__ = ("checkpoint", "due", "ids", "partitions", "plan_revision", "workspaces")
+    `next_mark_ms`: before it, the checkpoint needs no other mark.
+    """
+
+    __slots__ = (
+        "checkpoint",
+        "due",
+        "ids",
+        "next_mark_ms",
+        "partitions",
+        "plan_revision",
+        "workspaces",
+    )
 
     def __init__(self, partition: int, partitions: int) -> None:
         self.partitions = partitions
@@ -201,6 +234,7 @@ class PartitionState:
         self.ids = IdIndex()
         self.due: list[tuple[int, str]] = []
         self.plan_revision = 0
+        self.next_mark_ms = 0
 
     @property
     def time_ms(self) -> int:

@@ -29,10 +29,19 @@ NO_RAW = msgspec.Raw(b"")
 
 
 @cache
-def struct_of(model: type[BaseModel], *, raw: frozenset[str] = frozenset()) -> Any:
-    """The msgspec Struct twin of a model; fields named in `raw` keep their JSON bytes."""
+def struct_of(
+    model: type[BaseModel], *, raw: frozenset[str] = frozenset(), tag: str | None = None
+) -> Any:
+    """The msgspec Struct twin of a model; fields named in `raw` keep their JSON bytes.
+
+    The field named in `tag` is a single Literal, by which a decoder knows this model from others.
+    """
     fields: list[Any] = []
+    tag_value: str | None = None
     for name, field in model.model_fields.items():
+        if name == tag:
+            (tag_value,) = get_args(field.annotation)
+            continue
         if name in raw:
             fields.append(
                 (name, msgspec.Raw) if field.is_required() else (name, msgspec.Raw, NO_RAW)
@@ -54,6 +63,8 @@ def struct_of(model: type[BaseModel], *, raw: frozenset[str] = frozenset()) -> A
         omit_defaults=True,
         forbid_unknown_fields=True,
         gc=False,
+        tag_field=tag,
+        tag=tag_value,
         namespace={"__doc__": model.__doc__},
     )
 

@@ -141,6 +141,17 @@ class Figures:
             ]
             self._batch(own, WORKSPACE_COMMANDS, arrived, taken)
 
+    def resolve(
+        self, home: int, commands: Sequence[bytes], arrival_ms: int, *, mirrored: bool
+    ) -> None:
+        """What the late lane's resolver found out about late rows of partition `home`."""
+        upto = self.states[home].checkpoint.inputs[WORKSPACE_COMMANDS].upto
+        arrived = [
+            Record(WORKSPACE_COMMANDS, home, upto + number, arrival_ms, b"k", value, ())
+            for number, value in enumerate(commands)
+        ]
+        self._batch(self.states[home], WORKSPACE_COMMANDS, arrived, mirrored)
+
     def _batch(
         self, state: PartitionState, topic: str, records: list[Record], mirrored: bool
     ) -> list[tuple[int, bytes, bytes]]:

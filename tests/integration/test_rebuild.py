@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -146,10 +147,13 @@ def test_ids_within_the_horizon_are_remembered(
 ) -> None:
     figures.load(EVENTS)
     done = rebuild(fresh, clickhouse.url, DATABASE)
-    seen = set().union(*(state.ids.seen for state in recovered(fresh)))
+    indexes = [state.ids for state in recovered(fresh)]
     last = [digest(sent.event.workspace_id, sent.id) for sent in EVENTS[-15:]]
-    assert seen.issuperset(last)
-    assert len(seen) <= done.ids < 100
+    live = [
+        [ids.seen(*one) for one in zip(last, ids.look_up(last), strict=True)] for ids in indexes
+    ]
+    assert all(any(of_one) for of_one in zip(*live, strict=True))
+    assert sum(map(len, indexes)) <= done.ids < 100
 
 
 @pytest.mark.parametrize("taken", [True, False, None], ids=["taken", "stored", "lost"])
@@ -172,6 +176,62 @@ def test_events_forwarded_are_as_many_as_were_taken(
     outcomes = [state.checkpoint.outcomes for state in recovered(fresh)]
     assert sum(by_topic[USAGE_EVENTS]["forwarded"] for by_topic in outcomes) == there
     assert sum(by_topic[WORKSPACE_COMMANDS]["late"] for by_topic in outcomes) == min(1, there)
+
+
+@pytest.mark.parametrize("mirrored", [0, 2, 3, 6], ids=["none", "two", "three", "all"])
+def test_late_rows_are_resolved_as_far_as_they_were(
+    figures: Figures, fresh: str, clickhouse: ClickHouseServer, mirrored: int
+) -> None:
+    """Whatever of the resolver's work is above the last mirrored checkpoint."""
+    figures.load(EVENTS[:200])
+    now = EVENTS[199].arrival_ms
+    home = partition_of("ws-1", PARTITIONS)
+    first = next(s for s in EVENTS if partition_of(s.event.workspace_id, PARTITIONS) == home)
+    # the second is a repeat, the fourth a copy of the third; of the last two nobody has heard yet
+    ids = [first.id, "a", first.id, "b", "b", first.id, "c", "d"]
+    times = {name: first.time_ms + number for number, name in enumerate(dict.fromkeys(ids))}
+    figures.load([Sent(name, times[name], now, first.event) for name in ids])
+    rows = figures.client.query(
+        "SELECT seq, topic, offset, toUnixTimestamp64Milli(arrival), "
+        "toUnixTimestamp64Milli(time), event_id, source, event, workspace_id FROM late "
+        "WHERE partition = {home:UInt32} ORDER BY seq",
+        parameters={"home": home},
+    ).result_rows
+    assert [row[5] for row in rows] == ids
+    names = ("late_seq", "topic", "offset", "arrival_ms", "time_ms", "event_id", "source")
+    commands = [
+        json.dumps(
+            {
+                "kind": "duplicate",
+                "late_seq": row[0],
+                "checked_seq": 10**6,
+                "workspace_id": row[8],
+                "event_id": row[5],
+            }
+            if row[5] == first.id
+            else {
+                "kind": "readmit",
+                "checked_seq": 10**6,
+                **dict(zip(names, row, strict=False)),
+                "event": json.loads(row[7]),
+            }
+        ).encode()
+        for row in rows[:6]
+    ]
+    for number, command in enumerate(commands):
+        figures.resolve(home, [command], now + number, mirrored=number < mirrored)
+    rebuild(fresh, clickhouse.url, DATABASE)
+    assert verify(figures.client, fresh)["differences"] == []
+    state = recovered(fresh)[home]
+    # up to the last that has left a row; and what was mirrored is known
+    assert state.checkpoint.late_resolved == max(4, mirrored)
+    assert state.checkpoint.late_pending == len(ids) - max(4, mirrored)
+    counts = state.checkpoint.outcomes[WORKSPACE_COMMANDS]
+    assert (counts["priced"], counts["duplicate"]) == (2, max(4, mirrored) - 2)
+    assert state.checkpoint.taken_over == 0
+    same(state, figures.states[home])
+    both = [digest(first.event.workspace_id, name) for name in ("a", "b")]
+    assert all(map(state.ids.seen, both, state.ids.look_up(both)))
 
 
 def test_outputs_that_were_not_stored_are_sent_again(

@@ -262,6 +262,8 @@ def test_a_spoiled_table_is_found(
             1,
             "events forwarded and events taken over",
         ),
+        ("", ("late_resolved",), 10, "late rows written, and how many of them are resolved"),
+        ("", ("refused_commands",), 1, "events forwarded and events taken over"),
     ],
 )
 def test_a_state_that_is_off_by_one_is_found(

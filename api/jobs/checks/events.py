@@ -83,11 +83,17 @@ def read_raw(client: Client) -> Iterator[RawRow]:
 
 
 def check_events(
-    client: Client, manifests: Recount | None, expected: Expected
+    client: Client,
+    manifests: Recount | None,
+    expected: Expected,
+    late_resolved: Mapping[int, int],
 ) -> Iterator[Difference]:
     """Compare each raw row with its event's recount, and fill `expected` on the way.
 
     Rows that no manifest knows are recounted from their own usage.
+
+    Args:
+        late_resolved: by partition, how far late rows are resolved: what they were must be there.
     """
     prices = Prices()
     known = manifests or {}
@@ -105,7 +111,7 @@ def check_events(
             counted = _recounted(row, prices)
         yield from _compare(row, counted, where)
         _add(expected, row, counted)
-    yield from _missing(client, known, seen)
+    yield from _missing(client, known, seen, late_resolved)
 
 
 def check_sums(client: Client, expected: Expected) -> Iterator[Difference]:
@@ -198,21 +204,31 @@ def _add(expected: Expected, row: RawRow, event: Counted) -> None:
     expected.plan_versions.setdefault(billing, set()).add(row.plan_version)
 
 
-def _missing(client: Client, known: Mapping[Key, Counted], seen: set[Key]) -> Iterator[Difference]:
+def _missing(
+    client: Client,
+    known: Mapping[Key, Counted],
+    seen: set[Key],
+    late_resolved: Mapping[int, int],
+) -> Iterator[Difference]:
     """Events of the manifests that have no row, unless a late or refused record explains it."""
     missing = known.keys() - seen
     if not missing:
         return
-    explained = _late(client) | _dead(client)
+    explained = _late(client, late_resolved) | _dead(client)
     for workspace, event in sorted(missing - explained):
         yield difference(
             "an event that was sent is not stored", 1, 0, workspace=workspace, event=event
         )
 
 
-def _late(client: Client) -> set[Key]:
-    rows = client.query("SELECT workspace_id, event_id FROM late").result_rows
-    return {(str(workspace), str(event)) for workspace, event in rows}
+def _late(client: Client, resolved: Mapping[int, int]) -> set[Key]:
+    """Late events that are still to be resolved."""
+    rows = client.query("SELECT workspace_id, event_id, partition, seq FROM late").result_rows
+    return {
+        (str(workspace), str(event))
+        for workspace, event, partition, seq in rows
+        if seq > resolved.get(int(partition), 0)
+    }
 
 
 def _dead(client: Client) -> set[Key]:

@@ -13,7 +13,6 @@ from spendstream.schemas.topics import (
     USAGE_EVENTS,
     USAGE_LATE,
     USAGE_PRICED,
-    WORKSPACE_COMMANDS,
 )
 from spendstream.streams.core.state import OUTCOMES, Checkpoint
 
@@ -72,8 +71,15 @@ def check_conservation(checkpoints: Mapping[int, Checkpoint]) -> Iterator[Differ
                     topic=topic,
                     partition=partition,
                 )
-    sent = _count(checkpoints, USAGE_EVENTS, "forwarded")
-    taken = _count(checkpoints, WORKSPACE_COMMANDS, "read")
+        if checkpoint.late_pending < 0:
+            yield difference(
+                "late rows written, and how many of them are resolved",
+                checkpoint.seq.get(USAGE_LATE, 0),
+                checkpoint.late_resolved,
+                partition=partition,
+            )
+    sent = sum(c.outcomes[USAGE_EVENTS].get("forwarded", 0) for c in checkpoints.values())
+    taken = sum(c.taken_over for c in checkpoints.values())
     if sent != taken:
         yield difference("events forwarded and events taken over", sent, taken)
 
@@ -87,10 +93,6 @@ def check_unique_ids(client: Client) -> Iterator[Difference]:
         ).result_rows
         for workspace, identity, times in rows:
             yield difference(f"{table}: rows of one id", 1, times, workspace=workspace, id=identity)
-
-
-def _count(checkpoints: Mapping[int, Checkpoint], topic: str, outcome: str) -> int:
-    return sum(c.outcomes.get(topic, {}).get(outcome, 0) for c in checkpoints.values())
 
 
 def _holes(client: Client, table: str, partition: int) -> list[str]:

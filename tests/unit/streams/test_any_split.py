@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from spendstream.schemas.topics import USAGE_ALERTS, USAGE_EVENTS, USAGE_LATE, USAGE_OVERAGE
+from spendstream.streams.core.ids import IdIndex
 from tests.support.core import Driver, plan_table
 from tests.support.oracle import DAY, Oracle, PlanFact, Sums
 from tests.support.strategies import Step, lives, plan_changes
@@ -19,9 +20,16 @@ SLOW = settings(
 )
 
 
-def cut(life: list[Step], plans: list[PlanFact], calls: set[int], batches: set[int]) -> Driver:
+def cut(
+    life: list[Step],
+    plans: list[PlanFact],
+    calls: set[int],
+    batches: set[int],
+    settle_at: int = 4_096,
+) -> Driver:
     """`calls` and `batches` are the indices before which a call and a batch end."""
     driver = Driver(plan_table(plans))
+    driver.state.ids = IdIndex(settle_at=settle_at)
     records = [step.record(offset) for offset, step in enumerate(life)]
     edges = sorted({0, len(records)} | calls | batches)
     for start, end in pairwise(edges):
@@ -42,7 +50,8 @@ def test_any_split_gives_the_same(
 ) -> None:
     indices = st.sets(st.integers(0, len(life)))
     whole = cut(life, plans, set(), set())
-    split = cut(life, plans, data.draw(indices), data.draw(indices))
+    settle_at = data.draw(st.integers(1, 5))
+    split = cut(life, plans, data.draw(indices), data.draw(indices), settle_at)
     for topic, rows in whole.rows.items():
         assert split.rows[topic] == rows
     assert split.checkpoint() == whole.checkpoint()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,31 +33,96 @@ def test_unpack_is_the_inverse_of_pack(
     assert (found, at, list(ids)) == (upto, time_ms, digests)
 
 
+def known(index: IdIndex, digests: list[bytes]) -> list[bool]:
+    minutes = index.look_up(digests)
+    return [index.seen(one, minute) for one, minute in zip(digests, minutes, strict=True)]
+
+
 def test_forgets_by_the_minute_never_early() -> None:
     index = IdIndex()
-    index.add(b"a", NOON)
-    index.add(b"b", NOON + 60_000)
-    index.forget(NOON + REMEMBER_MS + 59_999)
-    assert index.seen == {b"a", b"b"}
-    index.forget(NOON + REMEMBER_MS + 60_000)
-    assert index.seen == {b"b"}
-    index.forget(NOON + REMEMBER_MS + 120_000)
-    assert len(index) == 0
+    first, second = digest("w", "a"), digest("w", "b")
+    index.add(first, NOON)
+    index.add(second, NOON + 60_000)
+    for later, expected in (
+        (59_999, [True, True]),
+        (60_000, [False, True]),
+        (119_999, [False, True]),
+        (120_000, [False, False]),
+    ):
+        index.forget(NOON + REMEMBER_MS + later)
+        assert known(index, [first, second]) == expected, later
+        assert index.remembers(NOON) == expected[0]
+
+
+HALVES = st.integers(0, 2).map(lambda n: bytes([n]) * 8)
+DIGESTS = st.one_of(
+    st.integers(0, 40).map(lambda n: digest("w", str(n))),
+    # the same first half, the same second half: what a digest comes to once in a universe
+    st.tuples(HALVES, HALVES).map(b"".join),
+)
+GAPS = st.one_of(
+    st.just(0),
+    st.integers(0, 100),
+    st.integers(0, 20 * 60_000),
+    st.sampled_from((59_999, 60_000, 60_001, HOUR, 7 * DAY, 44 * DAY, 46 * DAY, 400 * DAY)),
+)
 
 
 @given(
-    st.lists(st.tuples(st.integers(0, 3 * HOUR), st.binary(min_size=1, max_size=2)), max_size=60)
+    st.lists(st.tuples(GAPS, DIGESTS), max_size=120),
+    st.sets(st.integers(1, 120)),
+    st.integers(1, 12),
+    st.sampled_from((60_000, 7 * 60_000 + 1, HOUR, 30 * DAY)),
 )
-def test_forgetting_against_a_plain_dict(steps: list[tuple[int, bytes]]) -> None:
-    index, naive, now = IdIndex(), dict[bytes, int](), NOON
-    for gap, key in steps:
+def test_against_the_whole_history_however_it_is_cut(
+    steps: list[tuple[int, bytes]], cuts: set[int], settle_at: int, remember_ms: int
+) -> None:
+    index, history, now = IdIndex(remember_ms, settle_at), dict[bytes, int](), NOON
+    edges = sorted({0, len(steps)} | {cut for cut in cuts if cut < len(steps)})
+    for start, end in pairwise(edges):
+        some = steps[start:end]
+        minutes = index.look_up([key for _, key in some])
+        for (gap, key), minute in zip(some, minutes, strict=True):
+            now += gap
+            index.forget(now)
+            live = key in history and now < (history[key] // 60_000 + 1) * 60_000 + remember_ms
+            assert index.seen(key, minute) == live
+            if not live:
+                index.add(key, now)
+                history[key] = now
+    live_now = {k for k, t in history.items() if now < (t // 60_000 + 1) * 60_000 + remember_ms}
+    assert known(index, list(history)) == [key in live_now for key in history]
+    assert len(live_now) <= len(index)
+
+
+@given(st.lists(st.tuples(GAPS, st.lists(DIGESTS, max_size=30)), max_size=12), st.integers(1, 40))
+def test_what_a_recovery_reads_is_kept_as_of_its_last_time(
+    records: list[tuple[int, list[bytes]]], settle_at: int
+) -> None:
+    index, last, now = IdIndex(HOUR, settle_at), dict[bytes, int](), NOON
+    for gap, digests in records:
         now += gap
+        index.add_all(iter(digests), now)
+        last.update(dict.fromkeys(digests, now))
+    index.forget(now)
+    live = [now < (at // 60_000 + 1) * 60_000 + HOUR for at in last.values()]
+    assert known(index, list(last)) == live
+
+
+def test_what_has_expired_is_dropped() -> None:
+    index, now = IdIndex(HOUR, settle_at=100), NOON
+    for number in range(20_000):
+        now += HOUR // 1_000  # a thousand are live at a time
         index.forget(now)
-        naive = {k: t for k, t in naive.items() if now < (t // 60_000 + 1) * 60_000 + REMEMBER_MS}
-        if key not in index.seen:
-            index.add(key, now)
-        naive.setdefault(key, now)
-        assert index.seen == set(naive)
+        one = digest("w", str(number))
+        assert known(index, [one]) == [False]
+        index.add(one, now)
+    assert 1_000 <= len(index) < 1_250
+
+
+def test_a_horizon_that_cannot_be_kept_is_refused() -> None:
+    with pytest.raises(ValueError, match="65000 minutes"):
+        IdIndex(46 * DAY)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,181 @@
+"""What remembering ids costs: bytes an id and µs an event, beside a Python set; and whether memory
+stays as it is when ids are forgotten as fast as they come.
+
+`python -m tests.bench.ids [--events N] [--through-process]`. Each line is measured in a process of
+its own; microseconds are of processor time, bytes of resident memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import random
+import resource
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from spendstream.schemas.period import from_ms
+from spendstream.schemas.price_compile import compile_book
+from spendstream.schemas.topics import USAGE_EVENTS
+from spendstream.streams.core.finish import finish
+from spendstream.streams.core.ids import IdIndex
+from spendstream.streams.core.outputs import Batch
+from spendstream.streams.core.plans import PlanTable
+from spendstream.streams.core.process import process
+from spendstream.streams.core.state import PartitionState
+from tests.support.records import NOON, Call, Record
+
+BATCH: Final = 5_000
+LEVELS: Final = (100_000, 300_000, 1_000_000, 3_000_000, 5_000_000)
+HOUR_MS: Final = 3_600_000
+
+
+def resident() -> int:
+    """Bytes."""
+    if sys.platform == "linux":
+        with open("/proc/self/statm") as statm:
+            return int(statm.read().split()[1]) * resource.getpagesize()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # the peak, in bytes on macOS
+
+
+def random_ids(count: int) -> list[bytes]:
+    packed = os.urandom(16 * count)
+    return [packed[start : start + 16] for start in range(0, len(packed), 16)]
+
+
+class PlainSet:
+    """As simple as it gets: a set, and the ids of each minute to take out of it again."""
+
+    def __init__(self, remember_ms: int) -> None:
+        self._remember_ms = remember_ms
+        self._seen: set[bytes] = set()
+        self._minutes: deque[tuple[int, list[bytes]]] = deque()
+
+    def take(self, ids: list[bytes], now: int) -> None:
+        while self._minutes and self._minutes[0][0] + self._remember_ms <= now:
+            self._seen.difference_update(self._minutes.popleft()[1])
+        if not self._minutes or self._minutes[-1][0] // 60_000 < now // 60_000:
+            self._minutes.append((now, []))
+        for one in ids:
+            if one not in self._seen:
+                self._seen.add(one)
+                self._minutes[-1][1].append(one)
+
+
+class Index:
+    """As `process` uses it."""
+
+    def __init__(self, remember_ms: int) -> None:
+        self._ids = IdIndex(remember_ms)
+
+    def take(self, ids: list[bytes], now: int) -> None:
+        index = self._ids
+        minutes = index.look_up(ids)
+        for one, minute in zip(ids, minutes, strict=True):
+            index.forget(now)
+            if not index.seen(one, minute):
+                index.add(one, now)
+
+
+def level(kind: Callable[[int], Any], live: int, batch: int) -> tuple[float, float, float]:
+    """Bytes an id, µs an event, and the longest call in ms, with `live` ids of an hour."""
+    ids, now = kind(HOUR_MS), NOON
+    ids.take(random_ids(batch), now)
+    empty = resident()
+    spent = longest = 0.0
+    events = 0
+    # past the horizon by a half: what is forgotten costs, too
+    for start in range(batch, live * 3 // 2, batch):
+        some = random_ids(batch)
+        now = NOON + HOUR_MS * start // live
+        begun = time.process_time()
+        ids.take(some, now)
+        took = time.process_time() - begun
+        if start > live // 2:
+            spent, events, longest = spent + took, events + batch, max(longest, took)
+    return (resident() - empty) / live, spent / events * 1e6, longest * 1e3
+
+
+def through_index(events: int, horizon_ms: int) -> Iterator[int]:
+    ids = Index(horizon_ms)
+    for start in range(0, events, BATCH):
+        ids.take(random_ids(BATCH), NOON + start)  # 1,000 events a second
+        yield start + BATCH
+
+
+def through_process(events: int, horizon_ms: int) -> Iterator[int]:
+    book, plans, state = compile_book(), PlanTable(), PartitionState(0, 1)
+    state.ids = IdIndex(horizon_ms)
+    value = Call("", NOON).record().value
+    for start in range(0, events, BATCH):
+        now = NOON + start
+        time_header = from_ms(now).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        headers = [
+            header if header[0] != "ce_time" else ("ce_time", time_header.encode())
+            for header in Call("", NOON).headers()
+        ]
+        records = [
+            Record(
+                USAGE_EVENTS,
+                0,
+                start + number,
+                now,
+                b"ws-1",
+                value,
+                [h if h[0] != "ce_id" else ("ce_id", random.randbytes(12).hex().encode())
+                 for h in headers],
+            )
+            for number in range(BATCH)
+        ]  # fmt: skip
+        batch = Batch()
+        process(state, batch, USAGE_EVENTS, records, book, plans)
+        finish(state, batch)
+        yield start + BATCH
+    assert state.checkpoint.outcomes[USAGE_EVENTS]["priced"] == events
+
+
+def growth(way: Callable[[int, int], Iterator[int]], events: int) -> list[tuple[int, int]]:
+    """Resident bytes by events, ten times; a horizon lasts for a fifth of the events."""
+    found = []
+    for done in way(events, events // 5):
+        if done % (events // 10) == 0:
+            found.append((done, resident()))
+    return found
+
+
+def alone(function: Callable[..., Any], *arguments: Any) -> Any:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(function, arguments)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.ids", description=__doc__)
+    parser.add_argument("--events", type=int, default=10_000_000)
+    parser.add_argument("--through-process", action="store_true", help="minutes, not seconds")
+    options = parser.parse_args()
+    print(f"{'live ids':>10} {'batch':>6}   {'':8} bytes/id  µs/event  longest call, ms")
+    for live, batch in [*((live, BATCH) for live in LEVELS), (300_000, 50), (300_000, 10)]:
+        for kind in (Index, PlainSet):
+            size, spent, longest = alone(level, kind, live, batch)
+            name = "IdIndex" if kind is Index else "set"
+            print(
+                f"{live:>10,} {batch:>6}   {name:8} {size:8.1f} {spent:9.2f} {longest:9.1f}",
+                flush=True,
+            )
+    ways = [through_index, through_process] if options.through_process else [through_index]
+    for way in ways:
+        found = alone(growth, way, options.events)
+        print(f"\n{way.__name__}: {options.events:,} random ids, five horizons")
+        print("  ".join(f"{done / 1e6:g}M: {size >> 20} MiB" for done, size in found))
+        after = [size for done, size in found if done >= options.events * 2 // 5]
+        millions = options.events * 3 / 5 / 1e6
+        grown = (max(after) / after[0] - 1) * 100 / millions
+        print(f"after the second horizon: {grown:+.2f} % a million events at the most")
+
+
+if __name__ == "__main__":
+    main()
