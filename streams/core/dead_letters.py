@@ -54,3 +54,4 @@ def bury(state: PartitionState, batch: Batch, record: InputRecord, invalid: Inva
         letter.headers = ()
         encoded = encode(letter)
     batch.rows[USAGE_DEAD].append((key, encoded))
+    batch.dead[invalid.reason] += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, Final
 
 import msgspec
@@ -54,9 +55,10 @@ class Batch:
         digests: ids counted in this batch.
         changed: workspaces whose state must be saved.
         due_runs: how many workspaces `advance` has served; bounded per batch.
+        dead, unpriced: dead letters by reason, and rows without a cost, for the metrics.
     """
 
-    __slots__ = ("changed", "digests", "due_runs", "forwarded", "rows")
+    __slots__ = ("changed", "dead", "digests", "due_runs", "forwarded", "rows", "unpriced")
 
     def __init__(self) -> None:
         self.rows: dict[str, list[Row]] = {topic: [] for topic in SEQUENCED}
@@ -64,3 +66,5 @@ class Batch:
         self.digests: list[bytes] = []
         self.changed: dict[str, Workspace] = {}
         self.due_runs = 0
+        self.dead: Counter[str] = Counter()
+        self.unpriced = 0

@@ -220,6 +220,8 @@ def _count_once(
         None if billing is own else own.name,
     )
     batch.rows[USAGE_PRICED].append((ws.key, encode(row)))
+    if cost is None:
+        batch.unpriced += 1
     count(
         state,
         batch,
