@@ -14,7 +14,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from spendstream.schemas.topics import LARGE_MESSAGE_BYTES, WORKSPACE_COMMANDS
 from spendstream.sinks.clickhouse.config import LoaderConfig
 
-DELIVERY_SECONDS: Final = 10.0
+DELIVERY_SECONDS: Final = 15.0
 
 
 class Undelivered(Exception):
@@ -30,10 +30,12 @@ class Outbox:
             "compression.type": "lz4",
             **config.client_settings(),
             "enable.idempotence": True,
-            # else a record that is given up would be missing before those that are delivered
+            # One that is refused ends the producer, and none is given up for its age before those
+            # behind it: `send` gives up all of them, or the worker would see a gap.
             "enable.gapless.guarantee": True,
-            "message.timeout.ms": round(DELIVERY_SECONDS * 1_000),
+            "message.timeout.ms": 0,
             "message.max.bytes": LARGE_MESSAGE_BYTES,
+            "log_level": 3,  # it warns at every start that the guarantee is a young one
         }
         self._producer: Producer | None = None
 
@@ -55,7 +57,7 @@ class Outbox:
                 self._producer.produce(
                     WORKSPACE_COMMANDS, value, key, partition, on_delivery=delivered
                 )
-            left = self._producer.flush(2 * DELIVERY_SECONDS)
+            left = self._producer.flush(DELIVERY_SECONDS)
         except (KafkaException, BufferError) as error:
             self.close()
             raise Undelivered(f"{WORKSPACE_COMMANDS}[{partition}]: {error}") from None

@@ -21,10 +21,14 @@ HEARTBEAT_S: Final = 0.3
 
 
 class PlayedCore:
-    """One partition. It counts on from `seq`, and knows the ids of `counted` already."""
+    """One partition. It counts on from `seq`, and knows the ids of `counted` already.
+
+    `takes_commands` False: it is of a version from before the late lane.
+    """
 
     def __init__(self, rig: Rig, seq: int, counted: Iterable[tuple[str, str]] = (),
-                 partition: int = 0, resolved: int = 0) -> None:  # fmt: skip
+                 partition: int = 0, resolved: int = 0, takes_commands: bool = True,
+                 ) -> None:  # fmt: skip
         self.seq = seq
         self.resolved = resolved
         self.counted = set(counted)
@@ -36,6 +40,7 @@ class PlayedCore:
         self.taking = threading.Event()
         """While it is cleared, commands are left where they are; heartbeats go on."""
         self.taking.set()
+        self._takes_commands = takes_commands
         self._rig = rig
         self._partition = partition
         self._producer = rig.new_producer()
@@ -70,10 +75,9 @@ class PlayedCore:
                 assert message.error() is None, message.error()
                 self.keys.append(message.key())
                 self._take(message.value() or b"")
-            heartbeat = {
-                "kind": "heartbeat", "partition": self._partition, "as_of_ms": 0, "offset": 0,
-                "late_resolved": self.resolved,
-            }  # fmt: skip
+            heartbeat: dict[str, Any] = {"kind": "heartbeat", "partition": self._partition}
+            if self._takes_commands:
+                heartbeat["late_resolved"] = self.resolved
             self._produce(WORKSPACE_STATE, b"", json.dumps(heartbeat).encode())
             self._produce(WORKSPACE_STATE, b"ws", b'{"kind":"workspace"}')
             self._producer.commit_transaction(30)

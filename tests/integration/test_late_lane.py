@@ -139,6 +139,18 @@ def test_a_row_waits_until_what_was_priced_before_it_is_loaded(
     assert kinds(waiting) == ["duplicate"]
 
 
+def test_a_worker_that_knows_no_late_lane_is_sent_nothing(loading: Rig, play: PlayCore) -> None:
+    older, newer = play(loading, 0, takes_commands=False), play(loading, 0, partition=1)
+    loading.send([copy_of(1, "old", 0)], USAGE_LATE)
+    loading.start()
+    loading.wait_loaded(1, USAGE_LATE)
+    for seq in (1, 2, 3):
+        loading.send([copy_of(seq, f"new-{seq}", 0, 1)], USAGE_LATE)
+        loading.wait(lambda seq=seq: newer.resolved == seq, "the other partition")  # type: ignore[misc]
+    assert not older.commands
+    assert not sent(loading)
+
+
 def test_ids_and_events_of_any_kind_pass_unchanged(loading: Rig, play: PlayCore) -> None:
     evil = ("'; DROP TABLE late; -- \\' {x:String}", '"}\u2028] FORMAT TSV', "\\", "\\N", "кошка")
     core = play(loading, len(evil))
@@ -249,6 +261,33 @@ def test_an_error_of_clickhouse_is_waited_for(loading: Rig, play: PlayCore) -> N
         loading.wait(lambda: core.resolved == 1, "the row")
     assert loader.said("MEMORY_LIMIT")
     assert kinds(core) == ["duplicate"]
+
+
+def test_a_broker_that_dies_and_comes_back(
+    kafka_server: Callable[[], KafkaServer],
+    clickhouse: ClickHouseServer,
+    clickhouse_database: str,
+    tmp_path: Path,
+    play: PlayCore,
+) -> None:
+    server = kafka_server()
+    if server.kind == "tansu":
+        pytest.skip("the embedded broker forgets everything when it dies")
+    with rig(server, clickhouse, clickhouse_database, tmp_path) as loading:
+        before = play(loading, 0)
+        loader = loading.start()
+        loading.send([copy_of(1, "first", 0)], USAGE_LATE)
+        loading.wait(lambda: before.resolved == 1, "the first row")
+        before.stop()
+        server.kill()
+        server.start()
+        loading.producer = loading.new_producer()
+        loading.send([copy_of(2, "first", 1), copy_of(3, "second", 1)], USAGE_LATE)
+        after = play(loading, 1, before.counted, resolved=1)
+        loading.wait(lambda: after.resolved == 3, "the rows from after it")
+        loading.wait_loaded(2)
+        loading.check_exact(2)
+        assert loader.process.poll() is None
 
 
 def test_clickhouse_that_was_restored_is_not_believed(loading: Rig, play: PlayCore) -> None:
