@@ -6,15 +6,20 @@ PYTHON ?= python3
 PYTEST_WORKERS ?= 2
 DEMO_ARGS ?=
 BENCH_ARGS ?=
+SEED ?= 1
+EVENTS ?= 1000000
+FAULTS ?= 110
+STORM_ARGS ?=
+MUTANTS ?=
 BIN := .venv/bin
 LOCKED := .venv/.locked
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench lock clean
+.PHONY: help demo test storm storm-mutants check format bench lock clean
 
 help:  ## what can be made
-	@awk -F ':.*## ' '/^[a-z.]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv: $(STAMP)  ## the virtual environment, from the locked requirements
 $(LOCKED): requirements.lock
@@ -40,6 +45,13 @@ demo: $(STAMP)  ## start the embedded stack, replay generated calls, show and pr
 
 test: $(STAMP)  ## every test; prints which Kafka and which ClickHouse they used
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup $(PYTEST_ARGS)
+
+# an hour on two cores; SEED=, EVENTS= and FAULTS= make it another or a shorter one
+storm: $(STAMP)  ## kill everything again and again on a real Kafka, recount every figure
+	$(BIN)/python -m tests.storm --seed $(SEED) --events $(EVENTS) --faults $(FAULTS) $(STORM_ARGS)
+
+storm-mutants: $(STAMP)  ## switch each protection off in turn: the storm must notice
+	$(BIN)/python -m tests.storm.mutate $(MUTANTS)
 
 check: $(STAMP)  ## formatting, lint, types, import contracts, generated files
 	$(BIN)/ruff format --check .

@@ -1,0 +1,132 @@
+"""`make storm-mutants`: with one protection switched off, a storm must find differences.
+
+A storm that stays green whatever is broken proves nothing. Each patch in mutants/ is applied to a
+copy of the tree, and a short storm of the faults that its header names is run there.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[2]
+MUTANTS: Final = Path(__file__).parent / "mutants"
+PARTS: Final = (".editable", "schemas", "producers", "streams", "sinks", "api", "deploy", "tests")
+EVENTS: Final = 12_000
+SEED: Final = 7
+LIMIT_S: Final = 900
+_LAST_LINE: Final = re.compile(r"\d+ passed, (\d+) failed")
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A patch; its header says what it switches off, and which faults bring that to light."""
+
+    name: str
+    off: str
+    faults: tuple[str, ...]
+    count: int
+    patch: Path | None
+
+    @classmethod
+    def read(cls, patch: Path) -> Mutant:
+        header = dict(
+            line.split(": ", 1) for line in patch.read_text().split("\n\n")[0].splitlines()
+        )
+        faults = tuple(header["Faults"].split(", "))
+        return cls(patch.stem, header["Off"], faults, int(header["Count"]), patch)
+
+
+def mutants() -> list[Mutant]:
+    return [Mutant.read(patch) for patch in sorted(MUTANTS.glob("*.patch"))]
+
+
+def control(of: Sequence[Mutant]) -> Mutant:
+    """Nothing switched off, all their faults: it must be green."""
+    faults = tuple(sorted({fault for mutant in of for fault in mutant.faults}))
+    return Mutant("(nothing)", "nothing: the same faults on the tree as it is", faults, 8, None)
+
+
+def applies(patch: Path, tree: Path, *, check: bool) -> None:
+    """Apply a patch to a tree, or see whether it can be. Raises CalledProcessError."""
+    command = ["git", "apply", *(["--check"] if check else []), str(patch)]
+    # in a directory within a repository git would take the paths to be its own
+    env = os.environ | {"GIT_CEILING_DIRECTORIES": str(tree.parent)}
+    subprocess.run(command, cwd=tree, check=True, capture_output=True, text=True, env=env)
+
+
+def copy_tree(to: Path) -> Path:
+    for part in PARTS:
+        ignore = shutil.ignore_patterns("__pycache__", "*-data")
+        shutil.copytree(ROOT / part, to / part, symlinks=True, ignore=ignore)
+    return to
+
+
+def storm(mutant: Mutant, directory: Path) -> tuple[str, str]:
+    """`green`, `red` or `broken`, and the storm's report."""
+    tree = copy_tree(directory / "tree")
+    if mutant.patch is not None:
+        applies(mutant.patch, tree, check=False)
+    only = [word for fault in mutant.faults for word in ("--only", fault)]
+    size = ["--seed", str(SEED), "--events", str(EVENTS), "--faults", str(mutant.count), "--hasty"]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.storm", *size, *only],
+        cwd=tree,
+        env=os.environ | {"PYTHONPATH": str(tree / ".editable")},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    said = done.stdout.splitlines()
+    last = _LAST_LINE.fullmatch(said[-1]) if said else None
+    if last is None:
+        return "broken", done.stdout  # it did not come to a verdict, which proves nothing
+    return ("red" if int(last.group(1)) else "green"), done.stdout
+
+
+def main(names: Sequence[str]) -> int:
+    chosen = [mutant for mutant in mutants() if not names or mutant.name in names]
+    results: list[tuple[Mutant, str, str, float]] = []
+    for mutant in (control(chosen), *chosen):
+        print(f"--- off: {mutant.off}", file=sys.stderr, flush=True)
+        begun = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix="spendstream-mutant-") as made:
+            colour, said = storm(mutant, Path(made))
+        results.append((mutant, colour, said, time.monotonic() - begun))
+        print(f"--- {mutant.name}: {colour}", file=sys.stderr, flush=True)
+    wrong = 0
+    print(f"{'switched off':18}{'storm':8}{'s':>5}  first difference")
+    for mutant, colour, said, seconds in results:
+        expected = "red" if mutant.patch else "green"
+        wrong += colour != expected
+        print(f"{mutant.name:18}{colour:8}{seconds:5.0f}  {_first(said)}")
+        if colour != expected:
+            print(said)
+    print(f"{len(results) - wrong} passed, {wrong} failed")
+    return 1 if wrong else 0
+
+
+def _first(report: str) -> str:
+    """What a report names first as different."""
+    lines = iter(report.splitlines())
+    for line in lines:
+        if line.startswith("differences") and not line.endswith(" 0"):
+            return f"{next(lines, '').strip()} ({next(lines, '').strip()[:60]})"
+        if line.startswith("FAILED"):
+            return line[:90]
+    return ""
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,131 @@
+"""`usage.priced`, row by row, against the inputs and the generator: every event once, at its price.
+
+Hands each verified row on, in the order it was counted in: what follows from the rows (alerts,
+overage, counters, roll-ups) is worked out again from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from tests.storm.recount.differences import Differences
+from tests.storm.recount.home import home
+from tests.storm.recount.sent import Copy, Inputs
+from tests.storm.recount.topics import Log, rows
+from tests.storm.traffic import Traffic
+from tests.support.oracle import HOUR, month
+from tests.support.oracle import _end as month_end
+from tests.support.oracle_prices import cost_of
+from tests.support.records import Call
+
+
+class Counted(NamedTuple):
+    """A verified row. `now_ms`: partition time, as far as it can be told from outside."""
+
+    call: Call
+    topic: str
+    partition: int
+    seq: int
+    counted_ms: int
+    arrival_ms: int
+    now_ms: int
+    cost: int | None
+    period: str
+
+
+def counted(log: Log, traffic: Traffic, inputs: Inputs, found: Differences) -> Iterator[Counted]:
+    """All rows, partition after partition."""
+    seen: set[int] = set()
+    for partition in range(log.partitions):
+        first = _first_copies(inputs, partition, traffic)
+        now_ms = seq = 0
+        for row in rows(log, "usage.priced", partition):
+            found.check("priced rows")
+            where = f"usage.priced/{partition} seq {row['seq']}"
+            if row["seq"] != seq + 1:
+                found.add("seq of usage.priced", f"{where} after {seq}")
+            seq = row["seq"]
+            try:
+                number = traffic.number(row["event_id"])
+                copy, stamp_ms, origin = _source(inputs, partition, row)
+            except (KeyError, ValueError) as error:
+                found.add("priced rows without a source", f"{where}: {error!r}")
+                continue
+            if number in seen:
+                found.add("events priced twice", f"{where}: {row['event_id']}")
+                continue
+            seen.add(number)
+            now_ms = max(now_ms, stamp_ms)
+            if row["topic"] == "usage.events" and first[number] != origin[1]:
+                found.add("not the first copy", f"{where}: {origin}, first at {first[number]}")
+            call = traffic.call(number, 0)
+            expected = _expected(call, copy, now_ms)
+            actual = {name: row[name] for name in expected} | {"event": _plain(row["event"])}
+            if actual != expected:
+                found.add("priced rows", f"{where}: {actual} instead of {expected}")
+            if home(call.workspace_id.encode(), log.partitions) != partition:
+                found.add("priced rows", f"{where}: {call.workspace_id} lives elsewhere")
+            yield Counted(
+                call,
+                row["topic"],
+                partition,
+                seq,
+                min(copy.time_ms, copy.arrival_ms),
+                copy.arrival_ms,
+                now_ms,
+                cost_of(call),
+                str(expected["billing_period"]),
+            )
+    sent = {copy.number for copies in inputs.copies for copy in copies.values()}
+    for number in sorted(sent - seen):
+        found.add("events lost", f"s{traffic.seed}-{number}")
+
+
+def _expected(call: Call, copy: Copy, now_ms: int) -> dict[str, Any]:
+    cost = cost_of(call)
+    counted_ms = min(copy.time_ms, copy.arrival_ms)
+    own = month(counted_ms)
+    period = own if now_ms < month_end(own) + HOUR else month(now_ms)
+    return {
+        "event_id": call.id,
+        "time_ms": copy.time_ms,
+        "arrival_ms": copy.arrival_ms,
+        "counted_ms": counted_ms,
+        "event": _plain(call.data()),
+        "cost_pico": None if cost is None else str(cost),
+        "charge_pico": None if cost is None else str(cost),
+        "cost_quality": "unpriced" if cost is None else "measured",
+        "billing_period": period,
+        "origin_period": None if period == own else own,
+    }
+
+
+def _plain(event: dict[str, Any]) -> dict[str, Any]:
+    """Without tokens that are 0, which an emitter leaves out."""
+    if "usage" not in event:
+        return event
+    return event | {"usage": {name: n for name, n in event["usage"].items() if n}}
+
+
+def _source(
+    inputs: Inputs, partition: int, row: dict[str, Any]
+) -> tuple[Copy, int, tuple[int, int]]:
+    """The copy that a row counts, the time stamp of the record that brought it, and its place."""
+    if row["topic"] == "usage.events":
+        copy = inputs.copies[partition][row["offset"]]
+        return copy, copy.arrival_ms, (partition, row["offset"])
+    if row["topic"] != "workspace.commands":
+        raise ValueError(f"from {row['topic']}")
+    command = inputs.commands[partition][row["offset"]]
+    origin = (command.partition, command.offset)
+    return inputs.copies[command.partition][command.offset], command.timestamp_ms, origin
+
+
+def _first_copies(inputs: Inputs, partition: int, traffic: Traffic) -> dict[int, int]:
+    """Of each event that came to its own partition: where it came first."""
+    first: dict[int, int] = {}
+    for offset, copy in inputs.copies[partition].items():
+        if (partition, offset) not in inputs.astray:
+            first.setdefault(copy.number, offset)
+    return first
