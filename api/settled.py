@@ -1,11 +1,14 @@
 """Wait until all that was sent is in the figures: read by the workers, stored by the sinks.
 
-"All" is what the inputs held at the call. Three steps, each with its own ends:
+"All" is what the inputs held at the call. Steps, each with its own ends:
 
 1. The workers' checkpoints are past the end of `usage.events`.
 2. They are past the end of `workspace.commands`, taken after step 1: the events of step 1 that
    came to the wrong partition have been forwarded there by then, in the same transactions.
 3. The rows in ClickHouse have reached the `seq` of those checkpoints, in every roll-up.
+4. Where some of them are late events, the workers have resolved those, which the sink looks up and
+   sends back once they are stored; and what they were found to be is stored, as in step 3. An event
+   that had to be set aside once more meanwhile is not waited for.
 
 The end of an input is behind its last *record*: its last offsets may be transaction markers or
 aborted records, which no worker ever reads, so that `upto` never passes them by itself.
@@ -26,6 +29,7 @@ from spendstream.api.stored import stored_seq
 from spendstream.schemas.topics import (
     SEQUENCED,
     USAGE_EVENTS,
+    USAGE_LATE,
     WORKSPACE_CHECKPOINT,
     WORKSPACE_COMMANDS,
     WORKSPACE_STATE,
@@ -33,6 +37,7 @@ from spendstream.schemas.topics import (
 from spendstream.streams.core.state import CHECKPOINT_KEY, Checkpoint, decode_checkpoint
 
 POLL_S = 0.1
+LATE_EVENTS: Final = "resolving usage.late"
 
 
 class Behind(NamedTuple):
@@ -81,7 +86,7 @@ def wait_settled(
 
     Args:
         client: ClickHouse, with the database of the sinks selected.
-        timeout: seconds for all three steps.
+        timeout: seconds for all steps.
         progress: called with what is still missing, about ten times a second.
 
     Raises:
@@ -89,18 +94,7 @@ def wait_settled(
         LogUnavailable: broker or topic is missing.
     """
     deadline = time.monotonic() + timeout
-    with reader(bootstrap_servers) as consumer:
-        checkpoints: dict[int, Checkpoint] = {}
-        for topic in (USAGE_EVENTS, WORKSPACE_COMMANDS):
-            ends = data_ends(consumer, topic)
-
-            def behind_workers(topic: str = topic, ends: dict[int, int] = ends) -> list[Behind]:
-                checkpoints.update(latest_checkpoints(consumer, ends))
-                return list(
-                    _behind(topic, ends, {p: c.inputs[topic].upto for p, c in checkpoints.items()})
-                )
-
-            _wait(behind_workers, deadline, timeout, progress)
+    checkpoints: dict[int, Checkpoint] = {}
 
     def behind_sinks() -> list[Behind]:
         stored = stored_seq(client)
@@ -114,7 +108,28 @@ def wait_settled(
             )
         ]
 
-    _wait(behind_sinks, deadline, timeout, progress)
+    with reader(bootstrap_servers) as consumer:
+        for topic in (USAGE_EVENTS, WORKSPACE_COMMANDS):
+            ends = data_ends(consumer, topic)
+
+            def behind_workers(topic: str = topic, ends: dict[int, int] = ends) -> list[Behind]:
+                checkpoints.update(latest_checkpoints(consumer, ends))
+                return list(
+                    _behind(topic, ends, {p: c.inputs[topic].upto for p, c in checkpoints.items()})
+                )
+
+            _wait(behind_workers, deadline, timeout, progress)
+        _wait(behind_sinks, deadline, timeout, progress)
+        late_ends = {p: c.seq.get(USAGE_LATE, 0) for p, c in checkpoints.items()}
+
+        def behind_resolver() -> list[Behind]:
+            checkpoints.update(latest_checkpoints(consumer, late_ends))
+            resolved = {p: c.late_resolved for p, c in checkpoints.items()}
+            return list(_behind(LATE_EVENTS, late_ends, resolved))
+
+        if any(c.late_resolved < late_ends[p] for p, c in checkpoints.items()):
+            _wait(behind_resolver, deadline, timeout, progress)
+            _wait(behind_sinks, deadline, timeout, progress)
     _wait_for_views(client, deadline, timeout)
 
 
