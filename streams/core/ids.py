@@ -23,7 +23,7 @@ DIGEST_BYTES: Final = 16
 REMEMBER_MS: Final = ID_HORIZON_MS + FUTURE_LIMIT_MS
 MINUTE_MS: Final = 60_000
 NEVER_SEEN: Final = NEVER
-_RECENT_SHARE: Final = 64
+_RECENT_SHARE: Final = 48
 _HEADER: Final = struct.Struct(">qqq")
 
 
@@ -39,7 +39,7 @@ class IdIndex:
 
     An id is forgotten when the horizon has passed since the end of that minute. What was added
     lately is in a dict, the rest in a sorted array; the dict is merged into it before a look-up,
-    whenever it has grown to a 64th of it.
+    whenever it has grown to a 48th of it.
     """
 
     __slots__ = ("_next_ms", "_oldest", "_recent", "_remember_ms", "_settle_at", "_settled")
