@@ -36,7 +36,12 @@ def check_rows(rig: Rig) -> dict[str, list[dict[str, Any]]]:
             assert counts["read"] == sum(n for name, n in counts.items() if name != "read")
     outcomes = rig.outcomes()
     forwarded = outcomes["usage.events"].get("forwarded", 0)
-    assert forwarded == outcomes["workspace.commands"].get("read", 0)
+    commands = outcomes["workspace.commands"]
+    aside = commands.get("repeated", 0)  # those of the late lane, and what was no command
+    for checkpoint in checkpoints.values():
+        assert checkpoint["late_resolved"] <= checkpoint["seq"]["usage.late"]
+        aside += checkpoint["late_resolved"] + checkpoint["refused_commands"]
+    assert forwarded == commands.get("read", 0) - aside
     return rows
 
 
