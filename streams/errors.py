@@ -3,10 +3,12 @@
 PartitionError
 ├── Fenced         another worker owns the partition: do nothing until a new assignment
 ├── Recoverable    drop the state in memory, recover, go on (broker away, transaction aborted)
-│   └── HangingTransaction   somebody's open transaction may hide the newest checkpoint: wait
+│   ├── HangingTransaction   somebody's open transaction may hide the newest checkpoint: wait
+│   └── CoreFailed           the core raised: again at the same place, its record is searched for
 └── Halted         an operator must look: the partition stands still and says why
     ├── EpochChanged         an input topic was deleted and created again
-    └── RetentionOvertook    records that were not processed are gone
+    ├── RetentionOvertook    records that were not processed are gone
+    └── WorkerAtFault        the core fails, and the records are not to blame
 """
 
 from __future__ import annotations
@@ -28,6 +30,23 @@ class HangingTransaction(Recoverable):
     """A reader of committed records cannot reach the end of the topic."""
 
 
+class CoreFailed(Recoverable):
+    """The core raised what nobody foresaw; the cause says what. Never an error of Kafka.
+
+    Attributes:
+        taken: records of the transaction.
+        before: how many of them the core was done with; None: with all, it failed afterwards.
+        topic, offset: of the transaction's first record.
+    """
+
+    def __init__(self, taken: int, before: int | None, topic: str, offset: int) -> None:
+        super().__init__(f"the core failed on one of {taken} records from {topic}, offset {offset}")
+        self.taken = taken
+        self.before = before
+        self.topic = topic
+        self.offset = offset
+
+
 class Halted(PartitionError):
     """Going on would lose or double something in silence."""
 
@@ -38,3 +57,7 @@ class EpochChanged(Halted):
 
 class RetentionOvertook(Halted):
     """The log begins above the next offset to read."""
+
+
+class WorkerAtFault(Halted):
+    """The core fails on nearly every record, or without any: no letter would mend that."""

@@ -13,9 +13,25 @@ from typing import Any, Final, Protocol, TypeVar
 
 import structlog
 
+from spendstream.schemas.reasons import Reason
 from spendstream.streams import metrics
 from spendstream.streams.arrival_merge import ArrivalMerge, MergedInputs
-from spendstream.streams.errors import Fenced, Halted, PartitionError
+from spendstream.streams.errors import (
+    CoreFailed,
+    Fenced,
+    Halted,
+    PartitionError,
+    Recoverable,
+    WorkerAtFault,
+)
+from spendstream.streams.poison import (
+    MAX_BALANCE,
+    Condemned,
+    PoisonSearch,
+    RecordPlace,
+    detail_of,
+    where_of,
+)
 from spendstream.streams.stream_task import Shared, StreamTask, recover_task
 from spendstream.streams.transport import End, Fetched
 
@@ -57,6 +73,8 @@ class PartitionRunner:
         self._inputs = inputs
         self._linger_s = linger_s
         self._merge = ArrivalMerge(partition, inputs)
+        self._search = PoisonSearch()
+        self._left: Fetched | None = None  # of a batch that was cut
         self._task: StreamTask | None = None
         self._step: asyncio.Future[Any] | None = None
         self._log = structlog.get_logger(__name__).bind(partition=partition)
@@ -100,7 +118,12 @@ class PartitionRunner:
                 self._log.error("partition_halted", error=str(error), kind=type(error).__name__)
                 metrics.halted.labels(type(error).__name__).inc()
                 self._drop()
+                self._search.start_over()
                 await asyncio.sleep(_HALTED_RETRY_S)  # until an operator has acted; a look is cheap
+            except CoreFailed as failed:
+                self._core_failed(failed)
+                self._drop()
+                await asyncio.sleep(_RETRY_S[0])
             except Exception as error:
                 # Also what nobody foresaw: trying again from the last commit loses nothing, and
                 # skipping what caused it would. Were the runner to end, the partition would stand
@@ -122,6 +145,7 @@ class PartitionRunner:
         self.ready = False
         self._inputs.pause(self.partition)
         self._merge.clear()
+        self._left = None
         task, self._task = self._task, None
         if task is not None:
             self._shared.executor.submit(task.close)
@@ -133,6 +157,7 @@ class PartitionRunner:
         self._task = task
         self.ready = True
         self.committed = task.positions()
+        self._search.recovered(self.committed)
         generation = await self._inputs.seek(self.partition, self.committed)
         self._merge.start(task.state, generation)
         metrics.recoveries.inc()
@@ -143,18 +168,85 @@ class PartitionRunner:
 
     async def _batch(self, task: StreamTask) -> None:
         """Wait for records or for something to be due, and commit one transaction."""
-        first = await self._merge.next(_TICK_S)
+        search = self._search
+        first = await self._next(_TICK_S)
         if first is None:
             await self._idle(task)
             return
-        await self._in_executor(task.take, first)
+        if search.condemned is not None:
+            await self._bury(task, first, search.condemned)
+            return
+        await self._take(task, first)
         deadline = time.monotonic() + self._linger_s
-        while task.events < MAX_EVENTS and (left := deadline - time.monotonic()) > 0:
-            more = await self._merge.next(left)
+        most = search.stretch or MAX_EVENTS
+        while task.events < most and (left := deadline - time.monotonic()) > 0:
+            more = await self._next(left)
             if more is not None:
-                await self._in_executor(task.take, more)
+                await self._take(task, more)
+        records = task.events
         await self._in_executor(task.commit)
         self.committed = task.positions()
+        search.committed(self.committed, records)
+
+    async def _next(self, timeout_s: float) -> Fetched | None:
+        left, self._left = self._left, None
+        return left if left is not None else await self._merge.next(timeout_s)
+
+    async def _take(self, task: StreamTask, fetched: Fetched) -> None:
+        if self._search.stretch is not None:
+            fetched = self._cut(fetched, self._search.stretch - task.events)
+        await self._in_executor(task.take, fetched)
+
+    def _cut(self, fetched: Fetched, most: int) -> Fetched:
+        """The first records of a batch; the others are what comes next."""
+        if len(fetched.records) > most:
+            self._left = fetched._replace(records=fetched.records[most:])
+            fetched = fetched._replace(records=fetched.records[:most])
+        return fetched
+
+    def _core_failed(self, failed: CoreFailed) -> None:
+        cause = failed.__cause__
+        assert cause is not None
+        metrics.errors.labels(type(cause).__name__).inc()
+        first = RecordPlace(failed.topic, failed.offset)
+        self._search.failed(failed.taken, failed.before, first, detail_of(cause))
+        self._log.warning(
+            "core_failed",
+            error=str(failed),
+            kind=type(cause).__name__,
+            where=where_of(cause),
+            tries_next=self._search.stretch,
+        )
+
+    async def _bury(self, task: StreamTask, fetched: Fetched, condemned: Condemned) -> None:
+        """Send the condemned record, on which the core failed alone, to `usage.dead`.
+
+        Raises:
+            WorkerAtFault: the core fails on nearly everything, or without the record, too.
+        """
+        one = self._cut(fetched, 1)
+        place = RecordPlace(one.topic, one.records[0].offset)
+        if place != condemned.place:
+            self._search.start_over()
+            raise Recoverable(f"read {place} where {condemned.place} was: looked for anew")
+        if self._search.worker_at_fault:
+            raise WorkerAtFault(
+                f"the core failed on {MAX_BALANCE} more records than it could process: it is the"
+                f" worker that is at fault. They are in usage.dead as processing_failed, with the"
+                f" traceback; {place.topic}, offset {place.offset}, and what follows was not"
+                " touched. Run a version of the worker that can process them"
+            )
+        await self._in_executor(task.bury, one, condemned)
+        self.committed = task.positions()
+        self._search.buried(self.committed)
+        metrics.poison.inc()
+        self._log.error(
+            "record_dead_lettered",
+            topic=place.topic,
+            offset=place.offset,
+            reason=Reason.PROCESSING_FAILED,
+            advice="a fault of the worker: its traceback is the letter's detail in usage.dead",
+        )
 
     async def _idle(self, task: StreamTask) -> None:
         """With both inputs at their end, time follows the clock, and what is due is done."""
@@ -176,6 +268,7 @@ class PartitionRunner:
             positions = {topic: end.position for topic, end in ends.items()}
             await self._in_executor(task.pass_time, positions, now_ms)
             self.committed = task.positions()
+            self._search.committed(self.committed, 0)
 
     async def _in_executor(self, step: Callable[..., T], *args: Any) -> T:
         future = asyncio.get_running_loop().run_in_executor(self._shared.executor, step, *args)

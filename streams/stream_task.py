@@ -7,9 +7,13 @@ time. After an error neither the state nor the transaction may be used any more:
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
+
+from confluent_kafka import KafkaException
 
 from spendstream.schemas.prices import PriceBook
 from spendstream.schemas.topics import (
@@ -21,14 +25,16 @@ from spendstream.schemas.topics import (
     WORKSPACE_STATE,
 )
 from spendstream.streams import metrics
+from spendstream.streams.condemned import condemn
 from spendstream.streams.core.finish import finish
 from spendstream.streams.core.ids import REMEMBER_MS, pack
 from spendstream.streams.core.outputs import Batch
 from spendstream.streams.core.process import process
 from spendstream.streams.core.schedule import advance
 from spendstream.streams.core.state import InputPosition, PartitionState
-from spendstream.streams.errors import EpochChanged
+from spendstream.streams.errors import CoreFailed, EpochChanged, PartitionError, WorkerAtFault
 from spendstream.streams.plans_follower import PlansFollower
+from spendstream.streams.poison import Condemned, RecordPlace
 from spendstream.streams.reading import consumer as new_reader
 from spendstream.streams.reading import topic_ids
 from spendstream.streams.recovery import IdsLog, recover
@@ -37,6 +43,7 @@ from spendstream.streams.transport import Fetched
 
 CLOCK_SLACK_MS: Final = 300_000
 """The broker's clock may be this far ahead of the worker's; a later time stamp is not believed."""
+_NO_RECORDS_FAULT: Final = (PartitionError, KafkaException, BufferError, MemoryError, OSError)
 _IDS_SLACK_MS: Final = 60_000  # ids are forgotten by the whole minute
 _PLANS_TIMEOUT_S: Final = 15.0
 _RECOVERY_TOPICS: Final = (*INPUTS, WORKSPACE_IDS, CONTROL_PLANS)
@@ -79,6 +86,7 @@ class StreamTask:
         self._producer = producer
         self._ids_log = ids_log
         self._batch: Batch | None = None
+        self._first: RecordPlace | None = None  # of the transaction in the making
 
     def positions(self) -> dict[str, int]:
         """Next offset of each input; between transactions those of the checkpoint."""
@@ -88,21 +96,50 @@ class StreamTask:
         """Run records through the core; the rows go out while more records are awaited.
 
         Raises:
+            CoreFailed: on one of the records, or on one before.
             PartitionError: the transaction is lost.
         """
         batch = self._begin() if self._batch is None else self._batch
-        shared = self._shared
-        process(
-            self.state,
-            batch,
-            fetched.topic,
-            fetched.records,
-            shared.book,
-            shared.plans.table,
-            int(time.time() * 1_000) + CLOCK_SLACK_MS,
-        )
-        self.events += len(fetched.records)
+        shared, records = self._shared, fetched.records
+        if self._first is None:
+            self._first = RecordPlace(fetched.topic, records[0].offset)
+        with self._blaming(fetched):
+            process(
+                self.state,
+                batch,
+                fetched.topic,
+                records,
+                shared.book,
+                shared.plans.table,
+                int(time.time() * 1_000) + CLOCK_SLACK_MS,
+            )
+        self.events += len(records)
         self._send_rows(batch)
+
+    def bury(self, fetched: Fetched, condemned: Condemned) -> None:
+        """Commit a batch that holds one record, as a dead letter.
+
+        Raises:
+            WorkerAtFault: the core fails without the record, too.
+            PartitionError: nothing of it may be believed.
+        """
+        (record,) = fetched.records
+        batch = self._begin()
+        plans, latest_ms = self._shared.plans.table, int(time.time() * 1_000) + CLOCK_SLACK_MS
+        self._first = condemned.place
+        try:
+            with self._blaming(fetched):
+                topic, detail = fetched.topic, condemned.detail
+                condemn(self.state, batch, topic, record, plans, latest_ms, detail)
+            self.events = 1
+            self._send_rows(batch)
+            self.commit()
+        except CoreFailed as failed:
+            raise WorkerAtFault(
+                f"{record.topic}, offset {record.offset}: the core fails even without what this"
+                " record says, so that it is not the record's fault. Nothing was skipped. Run a"
+                " version of the worker that does not fail here: the log says where it does"
+            ) from failed.__cause__
 
     def pass_time(self, ends: dict[str, int], now_ms: int) -> None:
         """Commit a batch without records: the clock, what is due, a heartbeat.
@@ -143,14 +180,15 @@ class StreamTask:
         if ids_log:
             checkpoint.ids_from = ids_log[0][1]
         checkpoint.control[CONTROL_PLANS].upto = self._shared.plans.position
-        closing = finish(self.state, batch)
+        with self._blaming(None):
+            closing = finish(self.state, batch)
         producer.send(WORKSPACE_STATE, closing.state)
         producer.send(WORKSPACE_CHECKPOINT, closing.checkpoint)
         producer.commit()
         ids_log.extend((checkpoint.time_ms, offset) for offset in ids_offset)
         metrics.batches.inc()
         metrics.events.inc(self.events)
-        self._batch, self.events = None, 0
+        self._batch, self._first, self.events = None, None, 0
         self.committed_at = time.monotonic()
         metrics.commit_seconds.observe(self.committed_at - started)
 
@@ -162,6 +200,27 @@ class StreamTask:
         self._producer.begin()
         self._batch = Batch()
         return self._batch
+
+    @contextmanager
+    def _blaming(self, fetched: Fetched | None) -> Iterator[None]:
+        """Around the core, and nothing else: what it raises may be the fault of a record.
+
+        Args:
+            fetched: what it is taking; None: it is closing the batch.
+        """
+        try:
+            yield
+        except _NO_RECORDS_FAULT:
+            raise
+        except Exception as error:
+            if self._first is None:
+                raise  # a batch without records
+            taken, before = self.events, None
+            if fetched is not None:
+                upto = self.state.checkpoint.inputs[fetched.topic].upto
+                before = taken + sum(record.offset < upto for record in fetched.records)
+                taken += len(fetched.records)
+            raise CoreFailed(taken, before, *self._first) from error
 
     def _send_rows(self, batch: Batch) -> None:
         producer = self._producer

@@ -38,7 +38,7 @@ def test_refused_verbatim_with_its_reason(kind: Malformed) -> None:
 
 def test_every_reason_that_an_event_can_have_is_among_them() -> None:
     reasons = {kind.reason for kind in KINDS}
-    assert reasons == set(Reason) - {Reason.INVALID_COMMAND}
+    assert reasons == set(Reason) - {Reason.INVALID_COMMAND, Reason.PROCESSING_FAILED}
     assert len({kind.name for kind in KINDS}) == len(KINDS)
 
 
