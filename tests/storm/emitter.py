@@ -34,8 +34,9 @@ class EmitterFiles:
 
     def write(self, name: str, value: float) -> None:
         path = self._path(name)
-        path.with_suffix(".new").write_text(str(value))
-        path.with_suffix(".new").rename(path)
+        new = path.with_name(f"{path.name}.new")  # emitter and harness write different files
+        new.write_text(str(value))
+        new.rename(path)
 
     def read(self, name: str) -> float:
         path = self._path(name)

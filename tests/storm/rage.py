@@ -176,6 +176,8 @@ def _wait_settled(storm: Storm, tell: Callable[[str], None]) -> bool:
             ends = storm.input_ends(topic)
             if any(c["inputs"][topic]["upto"] < ends[p] for p, c in checkpoints.items()):
                 return False
+        if any(c["late_resolved"] < c["seq"]["usage.late"] for c in checkpoints.values()):
+            return False
         stored = {(str(t), int(p)): int(seq) for t, p, seq in client.query(query).result_rows}
         return all(
             stored.get((topic, p), 0) >= seq

@@ -22,6 +22,8 @@ PATIENCE_S = 60.0
 """How long a recovery may take before the storm says that there was none."""
 LOOK_S = 15.0
 """How long a fault looks for its moment."""
+PAUSES_S = 6.0
+"""How long it does so by pausing a worker, which is in a transaction most of the time."""
 
 
 class Fault(ABC):
@@ -61,7 +63,7 @@ def all_again(
 
 def paused_in_transaction(storm: Storm, process: Watched, partitions: set[int]) -> list[str]:
     """SIGSTOP a worker at a moment when transactions of its own hold rows: which ones."""
-    deadline = time.monotonic() + LOOK_S
+    deadline = time.monotonic() + PAUSES_S
     while time.monotonic() < deadline:
         process.process.pause()
         if open_ := storm.priced.held(partitions):

@@ -49,6 +49,7 @@ def recount(
     check_outcomes(inputs, read, priced, checkpoints, found)
     if client is not None:
         stored.check(client, read, found)
+    found.fact("late rows", len(read["usage.late"]))
     found.fact("alerts", len(read["usage.alerts"]))
     found.fact("overage records", len(read["usage.overage"]))
     found.fact("dead letters", len(read["usage.dead"]))

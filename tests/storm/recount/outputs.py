@@ -197,6 +197,8 @@ def check_outcomes(
         if commands["read"] != taken or commands["priced"] != brought:
             words = f"{commands}, but {taken} are there and {brought} rows name one"
             found.add(f"outcomes of workspace.commands/{p}", words)
+        if checkpoint["late_resolved"] != checkpoint["seq"]["usage.late"]:
+            found.add(f"late rows of {p}", f"resolved to {checkpoint['late_resolved']} only")
         total = direct + brought
         expected_seq = {"usage.priced": total} | {
             topic: by_partition[p] for topic, by_partition in written.items()

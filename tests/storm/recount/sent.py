@@ -26,8 +26,9 @@ class Copy(NamedTuple):
     arrival_ms: int
 
 
-class Forwarded(NamedTuple):
-    """A record of `workspace.commands`: where the event came in first, and its own time stamp."""
+class Brought(NamedTuple):
+    """A record of `workspace.commands` that brings an event, from another partition or because it
+    was late: where it came in first, and the record's own time stamp."""
 
     partition: int
     offset: int
@@ -40,7 +41,7 @@ class Inputs:
 
     copies: list[dict[int, Copy]] = field(default_factory=list)
     bad: list[dict[int, str]] = field(default_factory=list)
-    commands: list[dict[int, Forwarded]] = field(default_factory=list)
+    commands: list[dict[int, Brought]] = field(default_factory=list)
     other_commands: list[int] = field(default_factory=list)
     workspaces: set[str] = field(default_factory=set)
     astray: set[tuple[int, int]] = field(default_factory=set)
@@ -85,16 +86,22 @@ def _read_commands(log: Log, inputs: Inputs, found: Differences) -> None:
     """Every event that was astray is forwarded, once."""
     taken: Counter[tuple[int, int]] = Counter()
     for partition in range(log.partitions):
-        commands: dict[int, Forwarded] = {}
+        commands: dict[int, Brought] = {}
         others = 0
         for message in log.committed("workspace.commands", partition):
             value = json.loads(message.value() or b"")
-            if value["kind"] != "forwarded":
+            stamp_ms = message.timestamp()[1]
+            if value["kind"] == "forwarded":
+                origin = (value["partition"], value["offset"])
+                taken[origin] += 1
+            elif value["kind"] != "readmit":
                 others += 1
                 continue
-            origin = (value["partition"], value["offset"])
-            taken[origin] += 1
-            commands[message.offset() or 0] = Forwarded(*origin, message.timestamp()[1])
+            elif value["topic"] == "usage.events":
+                origin = (partition, value["offset"])
+            else:  # it was late, and came from another partition before
+                origin = commands[value["offset"]][:2]
+            commands[message.offset() or 0] = Brought(*origin, stamp_ms)
         inputs.commands.append(commands)
         inputs.other_commands.append(others)
     found.compare("events forwarded", dict.fromkeys(inputs.astray, 1), dict(taken))
