@@ -12,7 +12,7 @@ import fcntl
 import json
 import os
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -30,13 +30,14 @@ class HomeLocked(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where a running stack is; `pids` by process name."""
+    """Where a running stack is; `pids` and `metrics_urls` by process name."""
 
     bootstrap_servers: str
     clickhouse_url: str
     home: str
     started_at: str
     pids: dict[str, int]
+    metrics_urls: dict[str, str] = field(default_factory=dict)
 
 
 class Ending(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,6 +31,8 @@ class Services:
     settings: Settings
     bootstrap_servers: str
     clickhouse_url: str
+    metrics_ports: Mapping[str, int]
+    """Of worker and sink."""
 
     def broker(self) -> Service:
         port = int(self.bootstrap_servers.rpartition(":")[2])
@@ -68,9 +71,10 @@ class Services:
             "SPENDSTREAM_CLICKHOUSE_DATABASE": self.settings.clickhouse_database,
         }
         command = (sys.executable, "-m", "spendstream.deploy.cli", name)
+        port = ("--metrics-port", str(self.metrics_ports[name]))
         return Service(
             name,
-            (*command, "--ready-file", str(ready_file), *options),
+            (*command, "--ready-file", str(ready_file), *port, *options),
             self.home.log(name),
             ready=ready_file.exists,
             ready_file=ready_file,

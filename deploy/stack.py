@@ -88,7 +88,14 @@ class EmbeddedStack:
         self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
         self.bootstrap_servers = f"127.0.0.1:{settings.kafka_port or free_port()}"
         self.clickhouse_url = f"http://127.0.0.1:{settings.clickhouse_port or free_port()}"
-        self._services = Services(self._home, settings, self.bootstrap_servers, self.clickhouse_url)
+        self._metrics_ports = {name: free_port() for name in (WORKER, SINK)}
+        self._services = Services(
+            self._home,
+            settings,
+            self.bootstrap_servers,
+            self.clickhouse_url,
+            self._metrics_ports,
+        )
 
     def run(self, on_ready: Callable[[Addresses], None]) -> None:
         """Start, keep running until told to stop, drain and end.
@@ -245,6 +252,10 @@ class EmbeddedStack:
             home=str(self._home.path),
             started_at=self._started_at,
             pids={"supervisor": os.getpid(), **pids},
+            metrics_urls={
+                name: f"http://127.0.0.1:{port}/metrics"
+                for name, port in self._metrics_ports.items()
+            },
         )
         self._home.publish(addresses)
         return addresses

@@ -7,7 +7,9 @@ when it has both.
 from __future__ import annotations
 
 import asyncio
+import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +18,7 @@ from faust.types import TP
 
 from spendstream.schemas.prices import PriceBook
 from spendstream.schemas.topics import INPUTS, USAGE_EVENTS, WORKSPACE_COMMANDS
-from spendstream.streams import metrics
+from spendstream.streams import health, metrics
 from spendstream.streams.plans_follower import PlansFollower
 from spendstream.streams.runner import PartitionRunner
 from spendstream.streams.stream_task import Shared
@@ -60,6 +62,9 @@ class Engine:
         self._lock = asyncio.Lock()
         self._ready_file = ready_file
         self._consumer: BatchedConsumer | None = None
+        self._joined = False
+        self._beat = time.monotonic()
+        metrics.partitions.look = self.standings
 
     def start(self, consumer: BatchedConsumer) -> None:
         self._consumer = consumer
@@ -92,12 +97,17 @@ class Engine:
             for partition in sorted(whole - self._runners.keys()):
                 self._runners[partition] = PartitionRunner(partition, self._shared, self, linger_s)
 
+    def rebalanced(self) -> None:
+        """The group has given everybody their partitions; to this worker perhaps none."""
+        self._joined = True
+
     def committed(self, tp: TP) -> int | None:
         runner = self._runners.get(tp.partition)
         return runner.committed.get(tp.topic) if runner is not None else None
 
     async def revoke(self) -> None:
         """A rebalance revokes everything; open transactions are let end."""
+        self._joined = False
         async with self._lock:
             runners, self._runners = self._runners, {}
             await asyncio.gather(*(runner.stop() for runner in runners.values()))
@@ -146,8 +156,31 @@ class Engine:
         assert self._consumer is not None
         self._consumer.rejoin()
 
+    # --- what whoever watches the process asks, on a thread of their own ---
+
+    def standings(self) -> list[health.Standing]:
+        """How each assigned partition stands."""
+        return [
+            runner.standing(partial(self._log_end, partition))
+            for partition, runner in sorted(self._runners.copy().items())
+        ]
+
+    def health(self) -> tuple[list[str], dict[str, int]]:
+        """Why the worker is not well (empty: it is), and figures beside it."""
+        standings = self.standings()
+        found = health.reasons(standings, self._joined, time.monotonic() - self._beat)
+        running = sum(standing.running for standing in standings)
+        return found, {"assigned": len(standings), "running": running}
+
+    def _log_end(self, partition: int, topic: str) -> int | None:
+        assert self._consumer is not None
+        return self._consumer.log_end(TP(topic, partition))
+
+    # --- what the app's timer asks ---
+
     def report(self) -> None:
         """Gauge, and the ready file once every assigned partition runs."""
+        self._beat = time.monotonic()
         running = sum(runner.ready for runner in self._runners.values())
         metrics.running.set(running)
         if self._ready_file is not None and self._runners and running == len(self._runners):

@@ -130,7 +130,7 @@ class Partitions(Collector):
         # An idle partition commits a heartbeat every five seconds. Alert above 60.
         age = GaugeMetricFamily(
             "spendstream_worker_checkpoint_age_seconds",
-            "Since the last commit, or the assignment if there was none.",
+            "Since the last commit, or the recovery after it.",
             labels=["partition"],
         )
         # What the log has and no checkpoint covers; markers of transactions are among it.

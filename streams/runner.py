@@ -24,6 +24,7 @@ from spendstream.streams.errors import (
     Recoverable,
     WorkerAtFault,
 )
+from spendstream.streams.health import Standing, standing
 from spendstream.streams.poison import (
     MAX_BALANCE,
     Condemned,
@@ -63,12 +64,15 @@ class PartitionRunner:
     Attributes:
         ready: recovered and running.
         committed: next offset of each input by the last checkpoint that committed here.
+        trouble: why it does not run, for people.
     """
 
     def __init__(self, partition: int, shared: Shared, inputs: Inputs, linger_s: float) -> None:
         self.partition = partition
         self.ready = False
         self.committed: dict[str, int] = {}
+        self.trouble: str | None = None
+        self._committed_at = time.monotonic()
         self._shared = shared
         self._inputs = inputs
         self._linger_s = linger_s
@@ -96,6 +100,23 @@ class PartitionRunner:
             await asyncio.gather(self._step, return_exceptions=True)
         self._drop()
 
+    def standing(self, log_end: Callable[[str], int | None]) -> Standing:
+        """How the partition stands; for any thread, and as old as the last fetch.
+
+        Args:
+            log_end: of an input: the next offset to be written.
+        """
+        task = self._task
+        if task is not None:
+            self._committed_at = max(self._committed_at, task.committed_at)
+        return standing(
+            self.partition,
+            None if self.ready else self.trouble or "it is being recovered",
+            time.monotonic() - self._committed_at,
+            task.state.time_ms if task is not None else 0,
+            {topic: (at, log_end(topic)) for topic, at in tuple(self.committed.items())},
+        )
+
     async def _run(self) -> None:
         attempt = 0
         while True:
@@ -107,6 +128,7 @@ class PartitionRunner:
             except Fenced as error:
                 self._log.warning("partition_fenced", error=str(error))
                 metrics.fenced.inc()
+                self.trouble = f"another worker has taken it over: {error}"
                 self._drop()
                 # Never take the id back by ourselves: if we are the zombie, the group tells us when
                 # we have rejoined it; if a zombie fenced us, a new assignment makes us the owner.
@@ -117,6 +139,7 @@ class PartitionRunner:
             except Halted as error:
                 self._log.error("partition_halted", error=str(error), kind=type(error).__name__)
                 metrics.halted.labels(type(error).__name__).inc()
+                self.trouble = f"it is halted, an operator must look: {error}"
                 self._drop()
                 self._search.start_over()
                 await asyncio.sleep(_HALTED_RETRY_S)  # until an operator has acted; a look is cheap
@@ -138,6 +161,7 @@ class PartitionRunner:
                     exc_info=not isinstance(error, PartitionError),
                 )
                 metrics.errors.labels(type(error).__name__).inc()
+                self.trouble = f"it tries again after {type(error).__name__}: {error}"
                 self._drop()
                 await asyncio.sleep(wait)  # longer each time: the broker may be starting
 
@@ -155,7 +179,7 @@ class PartitionRunner:
         self._inputs.pause(self.partition)
         task = await self._in_executor(recover_task, self.partition, self._shared)
         self._task = task
-        self.ready = True
+        self.ready, self.trouble = True, None
         self.committed = task.positions()
         self._search.recovered(self.committed)
         generation = await self._inputs.seek(self.partition, self.committed)
@@ -208,6 +232,7 @@ class PartitionRunner:
         cause = failed.__cause__
         assert cause is not None
         metrics.errors.labels(type(cause).__name__).inc()
+        self.trouble = f"the record that the core fails on is searched for ({type(cause).__name__})"
         first = RecordPlace(failed.topic, failed.offset)
         self._search.failed(failed.taken, failed.before, first, detail_of(cause))
         self._log.warning(

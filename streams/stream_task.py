@@ -86,6 +86,8 @@ class StreamTask:
         self._producer = producer
         self._ids_log = ids_log
         self._batch: Batch | None = None
+        self._began = 0.0
+        self._tally = metrics.Tally(state.checkpoint)
         self._first: RecordPlace | None = None  # of the transaction in the making
 
     def positions(self) -> dict[str, int]:
@@ -186,10 +188,9 @@ class StreamTask:
         producer.send(WORKSPACE_CHECKPOINT, closing.checkpoint)
         producer.commit()
         ids_log.extend((checkpoint.time_ms, offset) for offset in ids_offset)
-        metrics.batches.inc()
-        metrics.events.inc(self.events)
         self._batch, self._first, self.events = None, None, 0
         self.committed_at = time.monotonic()
+        self._tally.committed(checkpoint, batch, self.committed_at - self._began)
         metrics.commit_seconds.observe(self.committed_at - started)
 
     def close(self) -> None:
@@ -198,6 +199,7 @@ class StreamTask:
 
     def _begin(self) -> Batch:
         self._producer.begin()
+        self._began = time.monotonic()
         self._batch = Batch()
         return self._batch
 
@@ -227,7 +229,6 @@ class StreamTask:
         for topic, rows in batch.rows.items():
             if rows:
                 producer.send(topic, rows)
-                metrics.rows.labels(topic).inc(len(rows))
                 rows.clear()
         for home, key, value in batch.forwarded:
             producer.send_to(WORKSPACE_COMMANDS, home, key, value)

@@ -149,6 +149,15 @@ class BatchedConsumerThread(AIOKafkaConsumerThread):
             ends[tp] = End(int(state.position), self._handed_out.get(tp, 0))
         return ends
 
+    def log_end(self, tp: TP) -> int | None:
+        """The next offset to be written, as the last fetch knew it. For any thread."""
+        subscription = self._ensure_consumer()._subscription.subscription
+        assignment = subscription.assignment if subscription is not None else None
+        if assignment is None or tp not in assignment.tps:
+            return None
+        end: int | None = assignment.state_value(tp).highwater
+        return end
+
     def rejoin(self) -> None:
         """Ask the group for a new assignment."""
         coordinator = self._ensure_consumer()._coordinator
@@ -213,6 +222,9 @@ class BatchedConsumer(Consumer):
 
     async def ends(self, tps: Set[TP]) -> dict[TP, End] | None:
         return await self._thread.ends(tps)
+
+    def log_end(self, tp: TP) -> int | None:
+        return self._thread.log_end(tp)
 
     def rejoin(self) -> None:
         self._thread.rejoin()

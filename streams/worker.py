@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import faust
 import structlog
-from prometheus_client import start_http_server
 
 from spendstream.schemas.price_compile import compile_book
 from spendstream.schemas.topics import INPUTS, USAGE_EVENTS
 from spendstream.streams.engine import Engine
+from spendstream.streams.health import Health
 from spendstream.streams.reading import partition_count
 from spendstream.streams.transport import BatchedConsumer, BatchedTransport, BatchSchema, Fetched
 
@@ -30,7 +31,6 @@ class WorkerConfig:
     bootstrap_servers: str
     group: str = "spendstream-worker"
     ready_file: Path | None = None
-    metrics_port: int | None = None
     session_timeout_s: float = 10.0
 
 
@@ -91,6 +91,10 @@ def create_app(config: WorkerConfig) -> SpendstreamApp:
     async def revoked(*args: Any, **kwargs: Any) -> None:
         await app.engine.revoke()
 
+    @app.on_rebalance_complete.connect
+    async def rebalanced(*args: Any, **kwargs: Any) -> None:
+        app.engine.rebalanced()
+
     @app.timer(0.5)  # type: ignore[untyped-decorator]
     async def report() -> None:
         app.engine.report()
@@ -102,8 +106,12 @@ def create_app(config: WorkerConfig) -> SpendstreamApp:
     return app
 
 
-def run(config: WorkerConfig) -> None:
-    """Run until SIGTERM or SIGINT. Exits the process with Faust's exit code."""
+def run(config: WorkerConfig, watch: Callable[[Health], None] | None = None) -> None:
+    """Run until SIGTERM or SIGINT. Exits the process with Faust's exit code.
+
+    Args:
+        watch: told as soon as there is somebody to ask how to ask whether all is well.
+    """
     logging.disable(logging.DEBUG)  # Faust builds debug records whatever the level
     structlog.configure(
         processors=[
@@ -114,7 +122,7 @@ def run(config: WorkerConfig) -> None:
         ],
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
     )
-    if config.metrics_port is not None:
-        start_http_server(config.metrics_port, addr="127.0.0.1")
     app = create_app(config)
+    if watch is not None:
+        watch(app.engine.health)
     faust.Worker(app, loglevel="WARN", redirect_stdouts=False).execute_from_commandline()

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 MetricsPort = Annotated[
     int | None,
-    typer.Option(min=1, max=65_535, help="Serve Prometheus metrics on this port of 127.0.0.1."),
+    typer.Option(min=1, max=65_535, help="Serve /metrics (Prometheus) and /healthz on this port."),
+]
+MetricsHost = Annotated[
+    str, typer.Option(help="Address for --metrics-port; 0.0.0.0 lets other machines ask.")
 ]
 Timeout = Annotated[float, typer.Option(min=0, help="Seconds that --settled waits at most.")]
 

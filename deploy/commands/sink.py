@@ -7,8 +7,13 @@ from typing import Annotated
 
 import typer
 
-from spendstream.deploy.commands.options import MetricsPort, bootstrap_servers, clickhouse_url
-from spendstream.deploy.embedded.broker import refuse_taken
+from spendstream.deploy.commands.options import (
+    MetricsHost,
+    MetricsPort,
+    bootstrap_servers,
+    clickhouse_url,
+)
+from spendstream.deploy.endpoint import LOOPBACK, watcher
 from spendstream.deploy.settings import load
 
 
@@ -29,6 +34,7 @@ def sink(
         typer.Option(min=1, help="Seconds of silence after which others take its partitions."),
     ] = 10.0,
     metrics_port: MetricsPort = None,
+    metrics_host: MetricsHost = LOOPBACK,
 ) -> None:
     """Load the workers' rows into ClickHouse until SIGTERM. Start several: they share them.
 
@@ -39,8 +45,7 @@ def sink(
     from spendstream.sinks.clickhouse.loader import run
 
     settings = load()
-    if metrics_port is not None:
-        refuse_taken(metrics_port)
+    watch = watcher(metrics_host, metrics_port)
     run(
         LoaderConfig(
             bootstrap_servers=bootstrap_servers(settings),
@@ -50,6 +55,6 @@ def sink(
             ready_file=ready_file,
             mirror=mirror,
             session_timeout_s=session_timeout,
-            metrics_port=metrics_port,
-        )
+        ),
+        watch,
     )

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from spendstream.deploy.commands.options import MetricsPort, bootstrap_servers
-from spendstream.deploy.embedded.broker import refuse_taken
+from spendstream.deploy.commands.options import MetricsHost, MetricsPort, bootstrap_servers
+from spendstream.deploy.endpoint import LOOPBACK, watcher
 from spendstream.deploy.settings import load
 
 
@@ -22,19 +22,19 @@ def worker(
         typer.Option(min=1, help="Seconds of silence after which others take its partitions."),
     ] = 10.0,
     metrics_port: MetricsPort = None,
+    metrics_host: MetricsHost = LOOPBACK,
 ) -> None:
     """Count, price and judge events until SIGTERM. Start several: they share the partitions."""
     from spendstream.streams.worker import WorkerConfig, run
 
     settings = load()
-    if metrics_port is not None:
-        refuse_taken(metrics_port)
+    watch = watcher(metrics_host, metrics_port)
     run(
         WorkerConfig(
             bootstrap_servers=bootstrap_servers(settings),
             group=group or settings.worker_group,
             ready_file=ready_file,
             session_timeout_s=session_timeout,
-            metrics_port=metrics_port,
-        )
+        ),
+        watch,
     )

@@ -38,8 +38,6 @@ class LoaderConfig:
     mirror: bool = False
     linger_ms: int = 400
     max_rows: int = 50_000
-    metrics_port: int | None = None
-    metrics_host: str = "127.0.0.1"
     start_id: str = ""
     session_timeout_s: float = 10.0
     kafka: Mapping[str, str] = field(default_factory=dict)

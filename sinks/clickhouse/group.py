@@ -25,9 +25,10 @@ from confluent_kafka import (
 )
 
 from spendstream.schemas.topics import WORKSPACE_CHECKPOINT
-from spendstream.sinks.clickhouse import metrics
+from spendstream.sinks.clickhouse import health, metrics
 from spendstream.sinks.clickhouse.config import LoaderConfig
 from spendstream.sinks.clickhouse.errors import ConfigError, Expired, LoaderError, Lost, Stop
+from spendstream.sinks.clickhouse.lag import Lag, Place
 from spendstream.sinks.clickhouse.lane import Lane
 from spendstream.sinks.clickhouse.loading import Flush
 from spendstream.sinks.clickhouse.pace import Pace
@@ -60,6 +61,8 @@ class _Running:
     reading: bool = False
     paused: set[str] = field(default_factory=set)
     stopped: Stop | None = None
+    since: float = field(default_factory=time.monotonic)
+    """When `opening` or `loading` began."""
 
     @property
     def busy(self) -> bool:
@@ -80,6 +83,9 @@ class Group:
         self._at_end: set[tuple[str, int]] = set()
         self._last_record = 0.0
         self._rejoin = False
+        self._lag = Lag()
+        self._joined = False
+        self._polled = time.monotonic()
         self._consumer = Consumer(
             {
                 # by partition numbers: those of equally sized topics stay on one member
@@ -115,6 +121,8 @@ class Group:
     def turn(self, draining: bool = False) -> None:
         """Poll once, then give every lane what it can do next. Raises Stop when all stopped."""
         self._take(self._consumer.consume(POLL_RECORDS, POLL_SECONDS))
+        self._polled = time.monotonic()
+        self._lag.measure(self._polled, self._log_ends, self._all_loaded)
         turn = self._whose_turn()
         for number, running in self._lanes.items():
             self._advance(running, draining or number == turn)
@@ -125,6 +133,22 @@ class Group:
         stopped = [running.stopped for running in self._lanes.values() if running.stopped]
         if stopped and len(stopped) == len(self._lanes):
             raise stopped[0]
+
+    def health(self) -> tuple[list[str], dict[str, int]]:
+        """Why the loader is not well (empty: it is), and figures beside it. For any thread."""
+        now = time.monotonic()
+        standings = [
+            health.Standing(
+                number,
+                running.reading,
+                str(running.stopped) if running.stopped is not None else None,
+                now - running.since if running.busy else 0.0,
+            )
+            for number, running in sorted(self._lanes.copy().items())
+        ]
+        found = health.reasons(standings, self._joined, now - self._polled)
+        loading = sum(s.reading and s.stopped is None for s in standings)
+        return found, {"assigned": len(standings), "running": loading}
 
     @property
     def ready(self) -> bool:
@@ -189,6 +213,7 @@ class Group:
                 continue  # fetched before a rebalance or a seek
             self._last_record = now
             self._at_end.discard((topic, partition))
+            self._lag.read((topic, partition), messages[0].timestamp()[1])
             try:
                 running.lane.add(topic, messages, now)
             except Stop as stop:
@@ -233,12 +258,14 @@ class Group:
                 if not running.busy:
                     running.flush = running.lane.take(lingered)
                     if running.flush:
+                        running.since = time.monotonic()
                         running.loading = running.thread.submit(running.lane.load, running.flush)
                     else:
                         self._pace.ended(running.lane.partition, time.monotonic())
                 self._limit(running)
         except Lost as lost:
             _log.warning("joining again", partition=running.lane.partition, why=str(lost))
+            metrics.FENCED.inc()
             running.reading = False
             self._rejoin = True
         except Stop as stop:
@@ -254,6 +281,9 @@ class Group:
             self._pace.ended(running.lane.partition, time.monotonic())
             loading.result()
             ends = running.lane.settle(running.flush)
+            for work in running.flush.works:
+                place = work.table.topic, running.lane.partition
+                self._lag.loaded(place, work.intent.end, work.batch.oldest_ms)
             if ends:
                 number = running.lane.partition
                 self._store_offsets([TopicPartition(topic, number, end) for topic, end in ends])
@@ -270,6 +300,7 @@ class Group:
             return  # the assignment is not in force yet: next turn
         running.starts = None
         running.reading = True
+        self._lag.begin(running.lane.partition, starts)
         _log.info("reading", partition=running.lane.partition, starts=starts)
 
     def _limit(self, running: _Running) -> None:
@@ -289,6 +320,24 @@ class Group:
         metrics.STOPPED.labels(number).set(1)
         _log.error("partition stopped", partition=number, error=type(stop).__name__, why=str(stop))
         self._consumer.pause([TopicPartition(topic, number) for topic in running.topics])
+
+    def _log_ends(self, place: Place) -> tuple[int, int]:
+        """The log's first offset and the next one to be written, as the last fetch knew them."""
+        try:
+            ends = self._consumer.get_watermark_offsets(TopicPartition(*place), cached=True)
+        except KafkaException:
+            ends = None
+        return ends if ends is not None else (-1, -1)
+
+    def _all_loaded(self, place: Place) -> bool:
+        running = self._lanes.get(place[1])
+        return (
+            running is not None
+            and not running.stopped
+            and place in self._at_end
+            and not running.busy
+            and running.lane.idle
+        )
 
     def _store_offsets(self, offsets: list[TopicPartition]) -> None:
         try:
@@ -318,6 +367,7 @@ class Group:
             opening = thread.submit(lane.open)
             self._lanes[number] = _Running(lane, tuple(names), thread, opening)
             metrics.STOPPED.labels(number).set(0)
+        self._joined = True
         _log.info("assigned", partitions=sorted(topics))
 
     def _revoked(self, _: Consumer, partitions: list[TopicPartition]) -> None:
@@ -328,6 +378,7 @@ class Group:
 
     def _give_away(self, numbers: Sequence[int], ours: bool) -> None:
         """Let go of lanes. While they are `ours`, finish what is under way and say so."""
+        self._joined = False
         leaving = [self._lanes.pop(number) for number in numbers if number in self._lanes]
         under_way = [running.loading for running in leaving if running.loading is not None]
         if ours:
@@ -341,6 +392,7 @@ class Group:
         concurrent.futures.wait(last, GIVE_AWAY_SECONDS)
         for running in leaving:
             self._pace.ended(running.lane.partition, time.monotonic())
+            self._lag.gone(running.lane.partition)
             running.lane.given_up.set()
             running.thread.shutdown(wait=False, cancel_futures=True)
         _log.info("given away", partitions=[running.lane.partition for running in leaving])

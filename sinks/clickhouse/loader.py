@@ -11,16 +11,17 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import Final
 
 import structlog
 from clickhouse_connect.driver.exceptions import ClickHouseError
-from prometheus_client import start_http_server
 
 from spendstream.sinks.clickhouse.config import LoaderConfig
 from spendstream.sinks.clickhouse.errors import Lost, Retry
 from spendstream.sinks.clickhouse.group import Group, touch
+from spendstream.sinks.clickhouse.health import Health
 from spendstream.sinks.clickhouse.migrate import migrate
 from spendstream.sinks.clickhouse.retry import until
 from spendstream.sinks.clickhouse.store import Store, connect
@@ -33,8 +34,11 @@ whose broker forgets, does a stop first read the topics to their ends."""
 _log = structlog.get_logger("spendstream.sinks")
 
 
-def run(config: LoaderConfig) -> None:
+def run(config: LoaderConfig, watch: Callable[[Health], None] | None = None) -> None:
     """Load until SIGTERM or SIGINT.
+
+    Args:
+        watch: told at the very start how to ask whether all is well.
 
     Raises:
         MigrationError: the database cannot be brought to this version's tables.
@@ -48,13 +52,24 @@ def run(config: LoaderConfig) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    load(config, stopping)
+    load(config, stopping, watch)
 
 
-def load(config: LoaderConfig, stopping: threading.Event) -> None:
+def load(
+    config: LoaderConfig,
+    stopping: threading.Event,
+    watch: Callable[[Health], None] | None = None,
+) -> None:
     """What `run` does, until `stopping` is set: for a thread, which gets no signals."""
-    if config.metrics_port is not None:
-        start_http_server(config.metrics_port, config.metrics_host)
+    group: Group | None = None
+
+    def health() -> tuple[list[str], dict[str, int]]:
+        if group is None:
+            return ["it is starting: ClickHouse's tables are not known to be there yet"], {}
+        return group.health()
+
+    if watch is not None:
+        watch(health)
     try:
         until("migrating", stopping, lambda: _migrate(config))
     except Lost:

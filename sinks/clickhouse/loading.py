@@ -180,6 +180,7 @@ class Loading:
         metrics.INSERT_SECONDS.labels(table.topic).observe(time.monotonic() - begun)
         metrics.LAG_SECONDS.labels(table.topic).observe(time.time() - work.batch.oldest_ms / 1000)
         metrics.INSERTS.labels(table.topic).inc()
+        metrics.INSERT_ROWS.labels(table.topic).observe(len(rows))
         metrics.ROWS.labels(table.topic).inc(len(rows))
 
     def _repair(self, work: Work, rows: Sequence[bytes]) -> None:

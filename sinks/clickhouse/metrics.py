@@ -9,8 +9,14 @@ from prometheus_client import Counter, Gauge, Histogram
 # Rows that ClickHouse acknowledged, by topic. A retried insert counts once.
 ROWS: Final = Counter("spendstream_sink_rows", "Rows inserted", ["topic"])
 
-# Inserts that ClickHouse acknowledged, by topic. rows / inserts is the size of a batch.
+# Inserts that ClickHouse acknowledged, by topic, and the rows that each had.
 INSERTS: Final = Counter("spendstream_sink_inserts", "Inserts acknowledged", ["topic"])
+INSERT_ROWS: Final = Histogram(
+    "spendstream_sink_insert_rows",
+    "Rows of an acknowledged insert",
+    ["topic"],
+    buckets=(1, 10, 100, 500, 1_000, 2_500, 5_000, 10_000, 20_000, 50_000),
+)
 
 # Time of one acknowledged insert with all its views; failed attempts are not in it.
 INSERT_SECONDS: Final = Histogram(
@@ -42,6 +48,20 @@ LAG_SECONDS: Final = Histogram(
     ["topic"],
     buckets=(0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 3600),
 )
+
+# How far behind now: offsets that are not in ClickHouse (markers of transactions among them while
+# there is more to read), and how long ago the last record that is in had arrived. 0 at the end.
+LAG_EVENTS: Final = Gauge(
+    "spendstream_sink_lag_events", "Offsets not in ClickHouse", ["topic", "partition"]
+)
+BEHIND_SECONDS: Final = Gauge(
+    "spendstream_sink_behind_seconds",
+    "Since the arrival of what was loaded last, where more waits",
+    ["topic", "partition"],
+)
+
+# Partitions lost to another loader, or after a transaction that hung: it joins the group again.
+FENCED: Final = Counter("spendstream_sink_fenced", "Partitions lost while they were loaded")
 
 # Highest seq in ClickHouse, by topic and partition: compare with the worker's.
 POSITION: Final = Gauge(
