@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from spendstream.deploy import topics_admin
 from spendstream.deploy.embedded.broker import free_port
 from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.kafka import KafkaServer
@@ -169,3 +170,27 @@ def test_figures_are_exact(
     )
     assert not any("ws-" in label for key in {**figures, **sink_figures} for label in key[1:])
     assert (worker.health()[0], sink.health()[0]) == (200, 200)
+
+
+def test_a_halted_worker_is_not_well_and_says_why(
+    rig: Rig, clickhouse: ClickHouseServer, clickhouse_database: str
+) -> None:
+    rig.send([Call(f"a-{i}", time.time_ns() // 1_000_000, f"ws-{i}") for i in range(60)])
+    first = Watched(rig, "worker", clickhouse.url, clickhouse_database)
+    rig.wait_settled()
+    assert first.worker.stop() == 0
+    rig.remove_topics("usage.events")
+    topics_admin.create(rig.bootstrap, PARTITIONS, 1)
+
+    again = Watched(rig, "worker", clickhouse.url, clickhouse_database)
+
+    def halted() -> list[str]:
+        status, told = again.health()
+        return [r for r in told.get("reasons", ()) if status == 503 and "must look" in r]
+
+    until(lambda: len(halted()) == PARTITIONS, 60, lambda: str(again.health()))
+    assert all("usage.events" in reason and "created again" in reason for reason in halted())
+    figures = again.figures()
+    assert figures["worker_partitions_assigned",] == PARTITIONS
+    assert figures["worker_partitions",] == 0
+    assert figures["worker_halted_total", "EpochChanged"] >= PARTITIONS
