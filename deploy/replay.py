@@ -17,10 +17,10 @@ _INDEX_DIGITS: Final = 20
 
 
 class TooOld(NamedTuple):
-    """Calls that will not be counted, as they arrive too long after their time."""
+    """Calls that arrive too long after their time to be counted at once."""
 
     late: int
-    """Over a day: their ids may be forgotten, so they go to `usage.late`."""
+    """Over a day: their ids may be forgotten, so they go to `usage.late` and are looked up."""
     refused: int
     """Over 35 days: they become dead letters."""
 

@@ -48,8 +48,9 @@ def replay(
     """Send the calls of a trace, moved in time so that the last one is now.
 
     The ids come from the file's name and rows: sent again within a day, it
-    changes nothing. Rows more than a day older than the last one are not
-    counted: they go to usage.late, and those over 35 days to the dead letters.
+    changes nothing. Rows more than a day older than the last one are late: they
+    are counted once they have been looked up, seconds later. Those over 35 days
+    are refused.
     """
     from spendstream.deploy.feed import feed
     from spendstream.deploy.manifest import writing
@@ -70,7 +71,7 @@ def replay(
     servers = bootstrap_servers(settings)
     old = too_old(calls, speed)
     if old.late:
-        say(f"{old.late:,} rows will not be counted: they are over a day old, for usage.late")
+        say(f"{old.late:,} rows are over a day old: late, counted when they have been looked up")
     if old.refused:
         say(f"{old.refused:,} rows will be refused as too_old: they are over 35 days old")
     home = Home(settings.home)

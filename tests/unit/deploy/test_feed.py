@@ -147,7 +147,7 @@ def test_replay_says_what_will_not_be_counted(
     told = capsys.readouterr()
     summary = json.loads(told.out)
     assert (summary["events"], summary["late"], summary["refused"]) == (5, 1, 1)
-    assert "1 rows will not be counted: they are over a day old" in told.err
+    assert "1 rows are over a day old: late" in told.err
     assert "1 rows will be refused as too_old" in told.err
     # not among the manifests of the embedded stack
     assert Path(summary["manifest"]).parent.name == "elsewhere_9092"
