@@ -34,6 +34,12 @@ dead = Counter("spendstream_worker_dead_total", "Dead letters committed.", ["rea
 # Events whose model the price book does not know: their usage counts, their cost is missing.
 unpriced = Counter("spendstream_worker_unpriced_total", "Priced rows without a cost, committed.")
 
+# Events that emitters say they dropped (`ce_dropped`): spend that nobody counts. Above 0: look into
+# the services' logs for "usage events dropped", give them a spool or a larger queue.
+emitter_dropped = Counter(
+    "spendstream_worker_emitter_dropped_total", "Events that emitters report as dropped."
+)
+
 # Rows by output topic. Compare with spendstream_sink_rows.
 rows = Counter("spendstream_worker_rows_total", "Sequenced rows committed.", ["topic"])
 
@@ -101,6 +107,7 @@ class Tally:
         for reason, letters in batch.dead.items():
             dead.labels(reason).inc(letters)
         unpriced.inc(batch.unpriced)
+        emitter_dropped.inc(batch.emitter_dropped)
         batches.inc()
         if read:
             events.inc(read)

@@ -119,6 +119,18 @@ def _check_names(names: Iterable[str]) -> None:
             ) from None
 
 
+_MAX_DROPPED: Final = 2**31 - 1  # an integer of CloudEvents has 32 bits
+
+
+def dropped_before(headers: Headers) -> int:
+    """How many events the emitter says it has dropped since its last report (extension attribute
+    `ce_dropped`); 0 where it says nothing, or nothing that is a number."""
+    for name, value in headers:
+        if name == "ce_dropped" and value is not None and len(value) <= 10 and value.isdigit():
+            return min(int(value), _MAX_DROPPED)
+    return 0
+
+
 def rfc3339_ms(text: bytes) -> int:
     """Milliseconds since 1970 of an RFC 3339 time stamp, rounded down. Raises InvalidEvent."""
     if len(text) == 24 and text.endswith(b"Z") and text[19:20] == b".":

@@ -56,9 +56,19 @@ class Batch:
         changed: workspaces whose state must be saved.
         due_runs: how many workspaces `advance` has served; bounded per batch.
         dead, unpriced: dead letters by reason, and rows without a cost, for the metrics.
+        emitter_dropped: events that emitters say they dropped, for the metrics.
     """
 
-    __slots__ = ("changed", "dead", "digests", "due_runs", "forwarded", "rows", "unpriced")
+    __slots__ = (
+        "changed",
+        "dead",
+        "digests",
+        "due_runs",
+        "emitter_dropped",
+        "forwarded",
+        "rows",
+        "unpriced",
+    )
 
     def __init__(self) -> None:
         self.rows: dict[str, list[Row]] = {topic: [] for topic in SEQUENCED}
@@ -68,3 +78,4 @@ class Batch:
         self.due_runs = 0
         self.dead: Counter[str] = Counter()
         self.unpriced = 0
+        self.emitter_dropped = 0

@@ -22,6 +22,7 @@ from spendstream.schemas.reasons import InvalidEvent
 from spendstream.schemas.topics import ID_HORIZON_MS, USAGE_EVENTS, USAGE_PRICED
 from spendstream.streams.core.counting import count
 from spendstream.streams.core.dead_letters import bury
+from spendstream.streams.core.envelope import dropped_before
 from spendstream.streams.core.forwarding import forward
 from spendstream.streams.core.ids import NEVER_SEEN
 from spendstream.streams.core.incoming import (
@@ -80,6 +81,10 @@ def process(
                 state.ids.forget(arrival)
             if isinstance(item, Incoming):
                 outcome = _take(state, batch, item, minute, book, plans)
+                # six headers say nothing of drops; a repeat repeats its report, and what is
+                # forwarded is counted where it is taken
+                if len(item.origin.headers) > 6 and outcome not in ("duplicate", "forwarded"):
+                    batch.emitter_dropped += dropped_before(item.origin.headers)
             elif isinstance(item, Resolution):
                 outcome = _resolve(state, batch, item, minute, book, plans)
             else:
