@@ -4,6 +4,7 @@ PartitionError
 ├── Fenced         another worker owns the partition: do nothing until a new assignment
 ├── Recoverable    drop the state in memory, recover, go on (broker away, transaction aborted)
 │   ├── HangingTransaction   somebody's open transaction may hide the newest checkpoint: wait
+│   ├── TopicsWrong          a topic is missing, or has another number of partitions: says which
 │   └── CoreFailed           the core raised: again at the same place, its record is searched for
 └── Halted         an operator must look: the partition stands still and says why
     ├── EpochChanged         an input topic was deleted and created again
@@ -28,6 +29,10 @@ class Recoverable(PartitionError):
 
 class HangingTransaction(Recoverable):
     """A reader of committed records cannot reach the end of the topic."""
+
+
+class TopicsWrong(Recoverable):
+    """An operator must mend the topics; the partition goes on once they are right."""
 
 
 class CoreFailed(Recoverable):

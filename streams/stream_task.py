@@ -38,6 +38,7 @@ from spendstream.streams.poison import Condemned, RecordPlace
 from spendstream.streams.reading import consumer as new_reader
 from spendstream.streams.reading import topic_ids
 from spendstream.streams.recovery import IdsLog, recover
+from spendstream.streams.topics_check import check_topics
 from spendstream.streams.transactions import PartitionProducer
 from spendstream.streams.transport import Fetched
 
@@ -241,6 +242,7 @@ def recover_task(partition: int, shared: Shared) -> StreamTask:
     Raises:
         PartitionError: named by what to do next.
     """
+    check_topics(shared.bootstrap_servers, shared.partitions)
     producer = PartitionProducer(shared.bootstrap_servers, shared.group, partition)
     try:
         reader = new_reader(shared.bootstrap_servers)

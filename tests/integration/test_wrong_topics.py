@@ -1,0 +1,58 @@
+"""Operators' mistakes on a real Kafka: nothing is skipped, the log says what to do, and once that
+is done the worker goes on by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewPartitions, NewTopic
+
+from spendstream.deploy import topics_admin
+from tests.servers.kafka import KafkaServer
+from tests.support.exact import check_exact
+from tests.support.records import calls_of_now
+from tests.support.rig import PARTITIONS, Rig
+from tests.support.waiting import until
+
+pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("engine")]
+
+
+@pytest.fixture
+def rig(apache_broker: KafkaServer, tmp_path: Path) -> Iterator[Rig]:
+    rig = Rig(apache_broker.bootstrap_servers, tmp_path)
+    yield rig
+    rig.close()
+
+
+@pytest.fixture
+def admin(rig: Rig) -> AdminClient:
+    return AdminClient({"bootstrap.servers": rig.bootstrap, "log_level": 3})
+
+
+@pytest.mark.parametrize("made", ["not at all", "with one partition"])
+def test_an_output_topic_that_is_not_as_it_should_be_holds_everything_up(
+    rig: Rig, admin: AdminClient, made: str
+) -> None:
+    rig.remove_topics("usage.overage")
+    if made == "with one partition":
+        new = NewTopic("usage.overage", num_partitions=1, replication_factor=1)
+        admin.create_topics([new])["usage.overage"].result(30)
+        said = "usage.overage has 1 partitions instead of 3"
+    else:
+        said = "usage.overage is missing"
+    sent = calls_of_now(0, 300)
+    rig.send(sent)
+    worker = rig.worker()
+    until(lambda: worker.log.count(said) >= PARTITIONS, 40, lambda: worker.log[-3000:])
+    assert "`spendstream topics create`" in worker.log
+    assert rig.rows("usage.priced") == []
+
+    if made == "with one partition":
+        grown = NewPartitions("usage.overage", PARTITIONS)
+        admin.create_partitions([grown])["usage.overage"].result(30)
+    topics_admin.create(rig.bootstrap, PARTITIONS, 1)
+    rig.wait_settled()
+    check_exact(rig, sent)
