@@ -68,9 +68,11 @@ class ApacheKafka(LocalKafka):
         return f"Apache Kafka {VERSION} under a JVM"
 
     def _format(self) -> None:
+        while (controller_port := free_port()) == self.port:
+            pass  # the broker's own is free, too, until it listens
         self._properties.write_text(
             _PROPERTIES.format(
-                port=self.port, controller_port=free_port(), logs=self._directory.path / "logs"
+                port=self.port, controller_port=controller_port, logs=self._directory.path / "logs"
             )
         )
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
