@@ -11,17 +11,25 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from spendstream.schemas.records import AlertKind
 from tests.integration.clickhouse_proxy import Forward, Proxy, proxy
 from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.kafka import KafkaServer
-from tests.support.exact import check_exact
-from tests.support.oracle import Oracle
-from tests.support.records import calls_of_now
+from tests.support.exact import (
+    check_alerts,
+    check_exact,
+    check_overage,
+    plan_versions,
+    without_limits,
+)
+from tests.support.oracle import USD, LimitFact, Oracle, PlanFact
+from tests.support.records import Call, calls_of_now
 from tests.support.rig import Rig
-from tests.support.tables import check_tables
+from tests.support.tables import check_alerts_and_overage, check_tables
 from tests.support.transactions import OpenTransactions
 from tests.support.workers import Worker
 
@@ -35,6 +43,13 @@ pytestmark = [
 EVENTS = 100_000
 WORKSPACES = 90
 ROUNDS = 3
+RATES = tuple(LimitFact(f"rate-{n}", "requests", "minute", n) for n in (100, 400, 700))
+PLANS = [
+    PlanFact(1, None, credit=2 * USD, overage=True),
+    PlanFact(2, "ws-1", 0, USD, RATES, overage=True),
+    PlanFact(3, "ws-2", 0, USD),
+]
+"""All run through their credit, and all but one into overage; and one is ever faster."""
 
 
 def test_killed_three_times_each_and_exact(
@@ -44,7 +59,8 @@ def test_killed_three_times_each_and_exact(
     tmp_path: Path,
 ) -> None:
     rig = Rig(apache_broker.bootstrap_servers, tmp_path)
-    sent = calls_of_now(0, EVENTS, WORKSPACES)
+    plan_versions(rig, PLANS)
+    sent: list[Call] = []
     part = EVENTS // (ROUNDS + 1)
     with proxy(clickhouse.url) as between:
         try:
@@ -52,9 +68,9 @@ def test_killed_three_times_each_and_exact(
             sink = rig.sink(between.url, clickhouse_database).wait_ready()
             for number in range(ROUNDS):
                 held = Held(between, HOW[number])
-                sending = threading.Thread(
-                    target=rig.send, args=(sent[number * part : (number + 1) * part],)
-                )
+                calls = calls_of_now(number * part, part, WORKSPACES)
+                sending = threading.Thread(target=rig.send, args=(calls,))
+                sent += calls
                 sending.start()
                 pause_in_transaction(rig, worker)
                 worker.kill()
@@ -65,15 +81,21 @@ def test_killed_three_times_each_and_exact(
                 held.released.set()
                 sink = rig.sink(between.url, clickhouse_database)
                 sending.join()
-            rig.send(sent[ROUNDS * part :])
+            calls = calls_of_now(ROUNDS * part, part, WORKSPACES)
+            rig.send(calls)
+            sent += calls
             rig.wait_settled(120)
-            check_exact(rig, sent)
-            oracle = Oracle()
+            rows = check_exact(rig, sent, PLANS)
+            check_alerts(rows, sent, PLANS)
+            assert {row["kind"] for row in rows["usage.alerts"]} == {*get_args(AlertKind)}
+            oracle = Oracle(without_limits(PLANS))
             latest = max(call.time_ms for call in sent)
             for call in sent:
                 oracle.take(call, latest)
+            check_overage(rows, oracle)
             client = clickhouse.client(clickhouse_database)
             check_tables(client, oracle)
+            check_alerts_and_overage(client, rows)
             client.close()
             assert worker.running()
             assert sink.running()

@@ -35,6 +35,18 @@ pytestmark = [pytest.mark.storm, pytest.mark.xdist_group("embedded")]
 EVENTS = 100_000
 WORKSPACES = 60
 ROUNDS = 3
+PLANS = """
+plans:
+  default:
+    credit: "2"
+    overage: true
+  ws-1:
+    credit: "1"
+    overage: true
+    limits:
+      - {name: rate, measure: requests, window: minute, amount: 100, action: warn}
+"""
+"""All run through their credit into overage; one is too fast in every round."""
 
 
 class Stack:
@@ -108,19 +120,22 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
     stack.command("down")
 
 
-def test_killed_three_times_each_and_exact(stack: Stack) -> None:
+def test_killed_three_times_each_and_exact(stack: Stack, tmp_path: Path) -> None:
+    plans = tmp_path / "plans.yaml"
+    plans.write_text(PLANS)
+    stack.command("plans", "set", str(plans))
     sent = calls_of_now(0, EVENTS, WORKSPACES)
     part = EVENTS // (ROUNDS + 1)
     transactions = OpenTransactions(stack.rig.bootstrap, "usage.priced", EMBEDDED_PARTITIONS)
     for number in range(ROUNDS):
+        stack.rig.wait_taken(number * part)  # a worker that is killed has something to recover
         stack.rig.send(sent[number * part : (number + 1) * part])
         stack.kill_when("worker", transactions.last)
         stack.kill_when("sink", stack.insert_is_open)
     stack.rig.send(sent[ROUNDS * part :])
     outcomes = stack.rig.wait_settled(120)
-    assert outcomes["usage.events"] == {
-        "read": EVENTS, "priced": EVENTS, "duplicate": 0, "late": 0, "dead": 0, "forwarded": 0,
-    }  # fmt: skip
+    ended = {name: count for name, count in outcomes["usage.events"].items() if count}
+    assert ended == {"read": EVENTS, "priced": EVENTS}
     oracle = Oracle()
     latest = max(call.time_ms for call in sent)
     for call in sent:
@@ -136,4 +151,12 @@ def test_killed_three_times_each_and_exact(stack: Stack) -> None:
     assert len(copies) == EVENTS
     assert {len(versions) for versions in copies.values()} == {1}
     check_tables(stack.client, oracle)
-    assert json.loads(stack.command("verify", "--json"))["ok"]
+    # credit, thresholds and overage, too
+    assert json.loads(stack.command("verify", "--json"))["differences"] == []
+    for kind, workspaces in (
+        ("overage_started", WORKSPACES),
+        ("limit_violation", 1),
+    ):
+        query = "SELECT uniqExact(workspace_id) FROM alerts WHERE kind = {kind:String}"
+        alerted = stack.client.query(query, parameters={"kind": kind}).result_rows
+        assert alerted == [(workspaces,)], kind

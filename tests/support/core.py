@@ -92,20 +92,7 @@ class Driver:
         return [json.loads(value) for _, value in self.rows[topic]]
 
     def alerts(self) -> list[AlertFact]:
-        return [
-            AlertFact(
-                row["workspace_id"],
-                row["limit"],
-                row.get("threshold_percent"),
-                row["episode"],
-                int(row["used"]),
-                int(row["amount"]),
-                row["at_ms"],
-                row["event_id"],
-                row["plan_version"],
-            )
-            for row in self.decoded(USAGE_ALERTS)
-        ]
+        return [AlertFact.of(row) for row in self.decoded(USAGE_ALERTS)]
 
     def overage(self) -> list[OverageFact]:
         return [

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeAlias
 
-from tests.support.oracle import Oracle, PlanFact
+from tests.support.oracle import USD, AlertFact, Oracle, PlanFact
 from tests.support.records import Call
 from tests.support.rig import Rig
+
+Rows: TypeAlias = dict[str, list[dict[str, Any]]]
+"""By topic, in the order of partition and offset."""
 
 SEQUENCED = ("usage.priced", "usage.alerts", "usage.overage", "usage.late", "usage.dead")
 
 
-def check_rows(rig: Rig) -> dict[str, list[dict[str, Any]]]:
+def check_rows(rig: Rig) -> Rows:
     """Rows without a gap or a repeat, as many as the checkpoints say; and every record of an input
     has exactly one outcome."""
     checkpoints = rig.checkpoints()
@@ -45,13 +49,11 @@ def check_rows(rig: Rig) -> dict[str, list[dict[str, Any]]]:
     return rows
 
 
-def check_exact(
-    rig: Rig, sent: Iterable[Call], plans: list[PlanFact] | None = None
-) -> dict[str, list[dict[str, Any]]]:
+def check_exact(rig: Rig, sent: Iterable[Call], plans: list[PlanFact] | None = None) -> Rows:
     """`check_rows`, and each counter against a recount of what was sent (repeats included)."""
     rows = check_rows(rig)
     sent = list(sent)
-    oracle = Oracle(plans)
+    oracle = Oracle(without_limits(plans or []))
     latest = max(call.time_ms for call in sent)
     for call in sent:
         oracle.take(call, latest)
@@ -83,6 +85,46 @@ def check_exact(
     ids = [row["id"] for row in rows["usage.alerts"]]
     assert len(ids) == len(set(ids))
     return rows
+
+
+def without_limits(plans: Iterable[PlanFact]) -> list[PlanFact]:
+    """For an oracle that lets all events arrive at once, when every limit would be exceeded."""
+    return [replace(plan, limits=()) for plan in plans]
+
+
+def check_alerts(rows: Rows, sent: Iterable[Call], plans: list[PlanFact]) -> None:
+    """Every alert, in order: each partition's priced rows once more, before the oracle.
+
+    It is told when each of them arrived, not how an idle partition's time went on: right where no
+    event arrives before the time that its partition has reached.
+    """
+    calls = {(call.workspace_id, call.id): call for call in sent}
+    oracles: dict[int, Oracle] = defaultdict(lambda: Oracle(plans))
+    for row in rows["usage.priced"]:  # by partition and offset
+        call = calls[row["event"]["workspace_id"], row["event_id"]]
+        oracles[row["partition"]].take(call, row["arrival_ms"])
+    found: dict[int, list[AlertFact]] = defaultdict(list)
+    for row in rows["usage.alerts"]:
+        found[row["partition"]].append(AlertFact.of(row))
+    for partition, oracle in oracles.items():
+        assert found[partition] == oracle.alerts, partition
+
+
+def check_overage(rows: Rows, oracle: Oracle) -> None:
+    """Of each workspace and period one chain, from nothing to what is beyond the credit; up to a
+    dollar may wait for its minute."""
+    reached: dict[tuple[str, str], int] = defaultdict(int)
+    for row in rows["usage.overage"]:
+        key = row["workspace_id"], row["period"]
+        assert int(row["from_cumulative_pico"]) == reached[key], key
+        assert row["revision"] == 0, key
+        reached[key] = int(row["to_cumulative_pico"])
+    for name, ledger in oracle.ledgers.items():
+        plan = oracle.plan(name, oracle.time)
+        for month, bill in ledger.bills.items():
+            beyond = max(0, bill.booked - plan.credit) if plan.overage else 0
+            assert 0 <= beyond - reached.pop((name, month), 0) < USD, (name, month)
+    assert not reached
 
 
 def plan_versions(rig: Rig, facts: Iterable[PlanFact]) -> None:

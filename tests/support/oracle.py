@@ -8,9 +8,10 @@ Amounts are pico-USD, times milliseconds since 1970.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tests.support.oracle_prices import cost_of
 from tests.support.records import Call
@@ -51,6 +52,21 @@ class AlertFact(NamedTuple):
     at_ms: int
     event_id: str
     plan_version: int
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> AlertFact:
+        """Of a row of `usage.alerts`."""
+        return cls(
+            row["workspace_id"],
+            row["limit"],
+            row.get("threshold_percent"),
+            row["episode"],
+            int(row["used"]),
+            int(row["amount"]),
+            row["at_ms"],
+            row["event_id"],
+            row["plan_version"],
+        )
 
 
 class OverageFact(NamedTuple):

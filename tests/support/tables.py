@@ -7,6 +7,7 @@ from typing import Any
 
 from clickhouse_connect.driver.client import Client
 
+from tests.support.exact import Rows
 from tests.support.oracle import Oracle
 from tests.support.waiting import until
 
@@ -38,6 +39,22 @@ def check_tables(client: Client, oracle: Oracle) -> None:
         assert grouped(client, rollup, ROLLED) == expected, rollup
     hours = client.query("SELECT sum(requests), sum(cost) FROM usage_hour").result_rows
     assert hours == [(events, sum(money for *_, money, _ in expected.values()))]
+
+
+def check_alerts_and_overage(client: Client, rows: Rows) -> None:
+    """Wait for those of the topics, then compare them; more may have come meanwhile."""
+    for table, topic, column, amount in (
+        ("alerts", "usage.alerts", "used", "used"),
+        ("overage", "usage.overage", "to_cumulative_pico", "to_cumulative * 1000000000000"),
+    ):
+        wanted = {
+            (row["partition"], row["seq"]): (row["id"], int(row[column])) for row in rows[topic]
+        }
+        until(lambda: number(client, f"SELECT count() FROM {table}") >= len(wanted), 30)  # noqa: B023
+        found = client.query(f"SELECT partition, seq, id, {amount} FROM {table}").result_rows
+        stored = {(row[0], row[1]): (row[2], int(row[3])) for row in found}
+        assert len(stored) == len(found), table
+        assert {key: stored.get(key) for key in wanted} == wanted, table
 
 
 def grouped(client: Client, table: str, columns: str) -> dict[str, tuple[Any, ...]]:
