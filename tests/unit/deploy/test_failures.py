@@ -65,7 +65,7 @@ CODES: Final = {
     **dict.fromkeys(
         (
             *("PartitionError", "Fenced", "Recoverable", "HangingTransaction", "Halted"),
-            *("EpochChanged", "RetentionOvertook"),
+            *("EpochChanged", "RetentionOvertook", "TopicsWrong", "CoreFailed", "WorkerAtFault"),
         ),
         failures.UNAVAILABLE,
     ),
@@ -76,8 +76,11 @@ INSIDE: Final = {
     "CommandError": "carries its own code",
     "InvalidEvent": "a record becomes a dead letter, a caller is told by its ValueError",
     "JournalGap": "catching up makes it CannotCatchUp",
+    "MissingRows": "the resolver says it, and looks again",
+    "SpoolNewerError": "the emitter leaves that file alone and says so",
     "StatementError": "the server answers with it",
     "Stopping": "the stack was told to stop, and does",
+    "Undelivered": "the resolver sends again",
 }
 """Errors that no command ends with."""
 
