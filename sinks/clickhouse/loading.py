@@ -22,8 +22,8 @@ from spendstream.sinks.clickhouse.epochs import epochs
 from spendstream.sinks.clickhouse.errors import Ahead, Behind, Undecided
 from spendstream.sinks.clickhouse.holdback import Held
 from spendstream.sinks.clickhouse.intents import Intent, Standing
-from spendstream.sinks.clickhouse.journal import Journal
 from spendstream.sinks.clickhouse.mirror import Mirror
+from spendstream.sinks.clickhouse.positions import Positions
 from spendstream.sinks.clickhouse.retry import until
 from spendstream.sinks.clickhouse.store import Store
 from spendstream.sinks.clickhouse.stream import Stream, Work
@@ -59,7 +59,7 @@ class Loading:
         self.given_up = threading.Event()
         self._config = config
         self._store = store
-        self._journal = Journal(config, partition)
+        self._positions = Positions(config, partition)
         self._mirror = Mirror(store, partition) if config.mirror else None
         self._proven_at = 0.0
 
@@ -68,7 +68,7 @@ class Loading:
 
         Raises Stop where ClickHouse and the intents contradict each other, and Lost.
         """
-        written = self._until("opening sink.positions", self._journal.open)
+        written = self._until("opening sink.positions", self._positions.open)
         self._proven_at = time.monotonic()
         ids = self._until("asking for topic ids", lambda: epochs(self._config, topics))
         self._until("counting inserts", self._store.count_inserts)
@@ -229,7 +229,7 @@ class Loading:
 
     def _prove(self, entries: dict[str, Intent]) -> None:
         """Write intents, which only the partition's owner can."""
-        self._journal.write(entries)
+        self._positions.write(entries)
         self._proven_at = time.monotonic()
         if self._mirror is not None:
             self._mirror.positions(entries)

@@ -28,7 +28,7 @@ TRANSACTION_TIMEOUT_S: Final = 10
 _COMMIT_ATTEMPTS: Final = 3
 
 
-class Journal:
+class Positions:
     """The intents of one partition number. Used by one thread at a time."""
 
     def __init__(self, config: LoaderConfig, partition: int) -> None:
