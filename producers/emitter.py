@@ -240,7 +240,7 @@ class UsageEmitter:
                 # a delivery report comes without the headers
                 on_delivery=partial(self._on_delivery, message),
             )
-        except Exception as error:
+        except Exception as error:  # judged below, and raised on but for a client that is broken
             self._counters.not_reported(message.reports)
             if (
                 not isinstance(error, KafkaException)
@@ -257,7 +257,7 @@ class UsageEmitter:
             return self._produce(message, value, key)
         except BufferError:
             return False
-        except Exception as error:
+        except Exception as error:  # counted by what it is; the spool's thread must go on
             self._refused(message, value, key, error)
             return True
 

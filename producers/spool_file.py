@@ -83,7 +83,7 @@ class SpoolFile:
         self._connection = sqlite3.connect(path, timeout=0, isolation_level=None)
         try:
             self._open(max_bytes)
-        except BaseException:
+        except BaseException:  # whatever it was, an open connection holds the file's lock
             self._connection.close()
             raise
 
@@ -177,7 +177,7 @@ class SpoolFile:
         try:
             yield
             self._connection.execute("COMMIT")
-        except BaseException:
+        except BaseException:  # whatever it was: left open, it would swallow what is written next
             # SQLite may have rolled back itself
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")

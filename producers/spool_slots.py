@@ -29,7 +29,7 @@ class Slot:
         lock = os.open(directory / f"{number}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BaseException:
+        except BaseException:  # whatever it was, the descriptor must not leak; it is raised on
             os.close(lock)
             raise
         self._lock = lock

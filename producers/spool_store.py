@@ -182,7 +182,7 @@ class SpoolStore:
             self._file = self._replacement(damaged.path, error)
             # rows are known by their numbers; those that are not found any more are lost
             self._file.number_above(damaged)
-        except BaseException:
+        except BaseException:  # half a file is none; the slot is somebody else's then
             self._file = None
             if self._slot is not None:
                 self._slot.release()
@@ -198,7 +198,7 @@ class SpoolStore:
                 while rows := list(itertools.islice(found, _BATCH)):
                     file.write(rows, (), 0)
                 file.number_above_rows()
-        except BaseException:
+        except BaseException:  # whatever it was, an open connection holds the file's lock
             self._close(file)
             raise
         self._say(

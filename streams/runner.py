@@ -122,9 +122,9 @@ class PartitionRunner:
         while True:
             try:
                 task = await self._recover()
-                attempt = 0
                 while True:
                     await self._batch(task)
+                    attempt = 0  # not sooner: a batch that fails each time waits longer each time
             except Fenced as error:
                 self._log.warning("partition_fenced", error=str(error))
                 metrics.fenced.inc()
@@ -146,7 +146,7 @@ class PartitionRunner:
             except CoreFailed as failed:
                 self._core_failed(failed)
                 self._drop()
-                await asyncio.sleep(_RETRY_S[0])
+                await asyncio.sleep(_RETRY_S[0])  # the search ends, so this need not grow
             except Exception as error:
                 # Also what nobody foresaw: trying again from the last commit loses nothing, and
                 # skipping what caused it would. Were the runner to end, the partition would stand

@@ -21,6 +21,8 @@ from spendstream.deploy.settings import Settings, load
 
 STILL_S: Final = 30
 """A worker commits a heartbeat every five seconds; a recovery may take some more."""
+FIRST_COMMIT_S: Final = 10.0
+"""A worker that has just started commits in all its partitions within this."""
 
 State = Literal["ok", "note", "bad"]
 _MARK = {"ok": ("✓", "green"), "note": ("–", "yellow"), "bad": ("✗", "red")}
@@ -154,10 +156,15 @@ def _workers(servers: str) -> Finding:
     from spendstream.schemas.topics import WORKSPACE_CHECKPOINT
     from spendstream.streams.core.state import CHECKPOINT_KEY
 
+    deadline = time.monotonic() + FIRST_COMMIT_S
     try:
         with reader(servers) as consumer:
             partitions = partitions_of(consumer, WORKSPACE_CHECKPOINT)
             last = last_records(consumer, WORKSPACE_CHECKPOINT, partitions, CHECKPOINT_KEY)
+            # some have none yet: just started, the others commit within a heartbeat
+            while last and len(last) < len(partitions) and time.monotonic() < deadline:
+                time.sleep(0.2)  # nobody reports a commit
+                last = last_records(consumer, WORKSPACE_CHECKPOINT, partitions, CHECKPOINT_KEY)
     except LogUnavailable as error:
         return Finding("workers", "bad", str(error))
     if not last:

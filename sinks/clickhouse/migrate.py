@@ -222,7 +222,7 @@ def _wait_for_inserts(client: Client, wait_seconds: float) -> None:
             raise MigrationError(
                 f"an insert has not ended in {wait_seconds:.0f} s: see SHOW PROCESSLIST"
             )
-        time.sleep(0.1)
+        time.sleep(0.1)  # ClickHouse tells nobody when an insert ends
 
 
 def _quoted(name: str) -> str:

@@ -18,6 +18,7 @@ import pytest
 from spendstream.api import log, stored
 from spendstream.api.stored import ClickHouseUnavailable
 from spendstream.deploy import cli, failures, topics_admin
+from spendstream.deploy.commands import doctor
 from spendstream.deploy.commands.doctor import STILL_S, Finding, examine
 from spendstream.deploy.settings import Settings
 from spendstream.deploy.topics_admin import TopicsError
@@ -130,10 +131,28 @@ def test_a_partition_that_stands_still(
     monkeypatch.setattr(log, "reader", reader)
     monkeypatch.setattr(log, "partitions_of", lambda *_: [0, 1, 2])
     monkeypatch.setattr(log, "last_records", lambda *_: last)
+    monkeypatch.setattr(doctor, "FIRST_COMMIT_S", 0.3)
     given = settings.model_copy(update={"bootstrap_servers": "nowhere:1"})
     finding = found(given, "workers")
     assert finding.state == state
     assert told in finding.detail
+
+
+def test_a_partition_that_has_just_begun_is_waited_for(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def reader(_: str) -> Any:
+        yield None
+
+    looks = iter([{0: Record(1.0)}, {0: Record(1.0)}, {0: Record(1.0), 1: Record(0.1)}])
+    monkeypatch.setattr(topics_admin, "check", lambda _: [])
+    monkeypatch.setattr(log, "reader", reader)
+    monkeypatch.setattr(log, "partitions_of", lambda *_: [0, 1])
+    monkeypatch.setattr(log, "last_records", lambda *_: next(looks))
+    given = settings.model_copy(update={"bootstrap_servers": "nowhere:1"})
+    finding = found(given, "workers")
+    assert (finding.state, finding.detail) == ("ok", "all 2 partitions commit")
 
 
 def test_a_clickhouse_that_does_not_answer(
