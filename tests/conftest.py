@@ -22,7 +22,7 @@ import pytest
 from tests.servers import shared
 from tests.servers.base import Server, ServerUnavailableError
 from tests.servers.clickhouse import ClickHouseServer, own_clickhouse
-from tests.servers.kafka import REQUIRED, KafkaServer, own_kafka
+from tests.servers.kafka import REQUIRED, KafkaServer, TansuKafka, own_kafka
 
 S = TypeVar("S", bound=Server)
 MakeKafka = Callable[[], KafkaServer]
@@ -66,6 +66,13 @@ def apache_broker(broker: KafkaServer) -> KafkaServer:
     if broker.kind == "tansu":
         pytest.skip("the embedded broker has not all of Apache Kafka's transactions")
     return broker
+
+
+@pytest.fixture
+def embedded_broker() -> Iterator[KafkaServer]:
+    """The embedded stack's: what it forgets at its end is gone."""
+    with contextmanager(_makes)("kafka", TansuKafka) as make:
+        yield make()
 
 
 @pytest.fixture(scope="session")

@@ -16,9 +16,10 @@ from typing import get_args
 import pytest
 
 from spendstream.schemas.records import AlertKind
-from tests.integration.clickhouse_proxy import Forward, Proxy, proxy
+from tests.integration.clickhouse_proxy import Proxy, proxy
 from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.kafka import KafkaServer
+from tests.support.clickhouse_proxy import Forward
 from tests.support.exact import (
     check_alerts,
     check_exact,

@@ -13,13 +13,12 @@ from confluent_kafka import Consumer, TopicPartition
 
 from spendstream.schemas.records import LateUsage
 from spendstream.schemas.topics import DAY_MS, USAGE_LATE, WORKSPACE_COMMANDS
-from tests.integration.clickhouse_proxy import Answer, Forward, proxy
+from tests.integration.clickhouse_proxy import proxy
 from tests.integration.loader_rig import Rig, late, priced, rig
 from tests.integration.played_core import PlayedCore
-from tests.servers import shared
-from tests.servers.base import ServerUnavailableError
 from tests.servers.clickhouse import ClickHouseServer
-from tests.servers.kafka import KafkaServer, TansuKafka
+from tests.servers.kafka import KafkaServer
+from tests.support.clickhouse_proxy import Answer, Forward
 
 pytestmark = [pytest.mark.kafka, pytest.mark.clickhouse, pytest.mark.xdist_group("loader")]
 
@@ -36,17 +35,13 @@ def loading(
 
 @pytest.fixture
 def embedded(
-    clickhouse: ClickHouseServer, clickhouse_database: str, tmp_path: Path
+    embedded_broker: KafkaServer,
+    clickhouse: ClickHouseServer,
+    clickhouse_database: str,
+    tmp_path: Path,
 ) -> Iterator[Rig]:
-    broker = TansuKafka()
-    try:
-        broker.start()
-    except ServerUnavailableError as error:
-        pytest.skip(f"no embedded broker: {error}")
-    shared.note_used("kafka", broker)
-    with rig(broker, clickhouse, clickhouse_database, tmp_path) as made:
+    with rig(embedded_broker, clickhouse, clickhouse_database, tmp_path) as made:
         yield made
-    broker.dispose()
 
 
 @pytest.fixture
@@ -253,7 +248,7 @@ def test_an_error_of_clickhouse_is_waited_for(loading: Rig, play: PlayCore) -> N
     loading.send([copy_of(1, "counted", 1)], USAGE_LATE)
 
     def fail(_: Forward) -> Answer:
-        return 500, [("X-ClickHouse-Exception-Code", "241")], b"Code: 241. (MEMORY_LIMIT)"
+        return Answer(500, [("X-ClickHouse-Exception-Code", "241")], b"Code: 241. (MEMORY_LIMIT)")
 
     with proxy(loading.clickhouse.url) as between:
         between.at_select("usage_ids", fail)

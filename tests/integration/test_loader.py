@@ -21,10 +21,11 @@ from spendstream.schemas.topics import (
     USAGE_OVERAGE,
 )
 from spendstream.sinks.clickhouse import migrate as migrating
-from tests.integration.clickhouse_proxy import Answer, Forward, proxy
+from tests.integration.clickhouse_proxy import proxy
 from tests.integration.loader_rig import Rig, alert, dead, late, overage, priced, rig
 from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.kafka import KafkaServer
+from tests.support.clickhouse_proxy import Answer, Forward
 
 pytestmark = [pytest.mark.kafka, pytest.mark.clickhouse, pytest.mark.xdist_group("loader")]
 
@@ -132,7 +133,9 @@ def test_a_lost_answer_is_asked_for_again(loading: Rig) -> None:
             forward()
 
         def fail(_: Forward) -> Answer:
-            return 500, [("X-ClickHouse-Exception-Code", "241")], b"Code: 241. (MEMORY_LIMIT)"
+            return Answer(
+                500, [("X-ClickHouse-Exception-Code", "241")], b"Code: 241. (MEMORY_LIMIT)"
+            )
 
         between.at_insert("usage_raw", insert_in_silence)
         loader = loading.start(between.url)

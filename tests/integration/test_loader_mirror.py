@@ -13,27 +13,21 @@ from spendstream.schemas.topics import CONTROL_PLANS, USAGE_PRICED, WORKSPACE_CH
 from spendstream.sinks.clickhouse import intents
 from spendstream.sinks.clickhouse.holdback import CHECKPOINT_KEY
 from tests.integration.loader_rig import Rig, make_topics, priced, rig
-from tests.servers import shared
-from tests.servers.base import ServerUnavailableError
 from tests.servers.clickhouse import ClickHouseServer
-from tests.servers.kafka import TansuKafka
+from tests.servers.kafka import KafkaServer
 
 pytestmark = [pytest.mark.kafka, pytest.mark.clickhouse, pytest.mark.xdist_group("loader")]
 
 
 @pytest.fixture
 def loading(
-    clickhouse: ClickHouseServer, clickhouse_database: str, tmp_path: Path
+    embedded_broker: KafkaServer,
+    clickhouse: ClickHouseServer,
+    clickhouse_database: str,
+    tmp_path: Path,
 ) -> Iterator[Rig]:
-    broker = TansuKafka()
-    try:
-        broker.start()
-    except ServerUnavailableError as error:
-        pytest.skip(f"no embedded broker: {error}")
-    shared.note_used("kafka", broker)
-    with rig(broker, clickhouse, clickhouse_database, tmp_path) as made:
+    with rig(embedded_broker, clickhouse, clickhouse_database, tmp_path) as made:
         yield made
-    broker.dispose()
 
 
 def batch(producer: Producer, first: int, last: int, number: int, told: int | None = None) -> None:

@@ -14,9 +14,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar
 
-from tests.storm.proxy import Answer, Insert, Misbehaviour
+from tests.storm.proxy import Insert, Misbehaviour
 from tests.storm.rig import Storm, seen
 from tests.storm.watch import Watched
+from tests.support.clickhouse_proxy import Answer
 
 PATIENCE_S = 60.0
 """How long a recovery may take before the storm says that there was none."""

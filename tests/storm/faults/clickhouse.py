@@ -9,8 +9,9 @@ from typing import ClassVar
 
 from tests.storm.faults.base import LOOK_S, AtInsert, Fault, gone_on
 from tests.storm.faults.sinks import owner_of
-from tests.storm.proxy import Answer, Insert
+from tests.storm.proxy import Insert
 from tests.storm.rig import Storm, seen
+from tests.support.clickhouse_proxy import Answer
 
 
 class _OnClickHouse(Fault):

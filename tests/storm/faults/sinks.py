@@ -8,9 +8,10 @@ from typing import ClassVar
 
 from spendstream.deploy import topics_admin
 from tests.storm.faults.base import LOOK_S, PATIENCE_S, AtInsert, Fault, all_again
-from tests.storm.proxy import Answer, Insert
+from tests.storm.proxy import Insert
 from tests.storm.rig import Storm, seen
 from tests.storm.watch import Watched
+from tests.support.clickhouse_proxy import Answer
 
 
 class _OnSink(Fault):
