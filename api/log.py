@@ -1,9 +1,10 @@
 """Read Kafka topics from here to an end: no group, nothing committed, committed records only.
 
-The end of a partition is its high watermark at the call. Its last offsets may hold no record at
-all (transaction markers, aborted records), so a reader that waits for "the record before the
-end" waits for ever. librdkafka's end-of-partition event carries the position *behind* such
-offsets; that is what is compared here.
+The end of a partition is what readers of committed records take for it at the call: the log's end,
+or the first transaction that is still open (librdkafka asks the broker by its isolation level).
+The last offsets may hold no record at all (transaction markers, aborted records), so a reader that
+waits for "the record before the end" waits for ever. librdkafka's end-of-partition event carries
+the position *behind* such offsets; that is what is compared here.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def partitions_of(consumer: Consumer, topic: str) -> list[int]:
 
 
 def bounds(consumer: Consumer, topic: str, partition: int) -> tuple[int, int]:
-    """(first offset kept, high watermark)."""
+    """(first offset kept, end of what is committed)."""
     place = TopicPartition(topic, partition)
     deadline = time.monotonic() + REQUEST_TIMEOUT_S
     while True:

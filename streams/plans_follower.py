@@ -14,7 +14,7 @@ from spendstream.schemas.plan import PlanVersion
 from spendstream.schemas.topics import CONTROL_PLANS
 from spendstream.streams.core.plans import PlanTable
 from spendstream.streams.errors import Recoverable
-from spendstream.streams.reading import consumer, watermarks
+from spendstream.streams.reading import TIMEOUT_S, consumer
 
 _log = structlog.get_logger(__name__)
 _RETRY_S: Final = 1.0
@@ -61,14 +61,15 @@ class PlansFollower:
             except Exception as error:
                 # Whatever it is: were the thread to end, plans would freeze unnoticed. What has
                 # been read stands, and reading goes on behind it.
-                known = isinstance(error, (KafkaException, Recoverable))
+                known = isinstance(error, KafkaException)
                 _log.warning("plans_follower_retries", error=str(error), exc_info=not known)
                 self._stop.wait(_RETRY_S)
 
     def _follow(self) -> None:
         reader = consumer(self._bootstrap_servers)
         try:
-            low, high = watermarks(reader, CONTROL_PLANS, 0)
+            where = Partition(CONTROL_PLANS, 0)
+            low, high = reader.get_watermark_offsets(where, timeout=TIMEOUT_S)
             if low >= high:
                 self._move(self.position, at_end=True)
             reader.assign([Partition(CONTROL_PLANS, 0, max(low, self.position))])

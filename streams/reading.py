@@ -6,15 +6,24 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicCollection
+from confluent_kafka import (
+    Consumer,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicCollection,
+)
 from confluent_kafka import TopicPartition as Partition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from spendstream.streams.errors import HangingTransaction, Recoverable
 
 TIMEOUT_S: Final = 10.0
 _STALL_S: Final = 20.0
 _POLL: Final = 5_000
+_EARLIEST: Final = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+_LATEST: Final = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
 
 class Watermarks(NamedTuple):
@@ -22,6 +31,21 @@ class Watermarks(NamedTuple):
 
     low: int
     high: int
+
+
+class LogReader:
+    """Reads what is committed, and knows where logs end whether it is or not.
+
+    Two clients, because a consumer of committed records takes the first open transaction for the
+    end of the log, also where it is asked for the high watermark (librdkafka 2.16).
+    """
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        self.committed = consumer(bootstrap_servers)
+        self.admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 3})
+
+    def close(self) -> None:
+        self.committed.close()
 
 
 def consumer(bootstrap_servers: str) -> Consumer:
@@ -40,17 +64,26 @@ def consumer(bootstrap_servers: str) -> Consumer:
     )
 
 
-def watermarks(reader: Consumer, topic: str, partition: int) -> Watermarks:
+def watermarks(reader: LogReader, topic: str, partition: int) -> Watermarks:
     """Raises Recoverable where the broker does not answer."""
+    where = Partition(topic, partition)
     try:
-        return Watermarks(
-            *reader.get_watermark_offsets(Partition(topic, partition), timeout=TIMEOUT_S)
+        low, high = (
+            reader.admin.list_offsets(
+                {where: spec},
+                isolation_level=IsolationLevel.READ_UNCOMMITTED,
+                request_timeout=TIMEOUT_S,
+            )[where]
+            .result()
+            .offset
+            for spec in (_EARLIEST, _LATEST)
         )
     except KafkaException as error:
         raise Recoverable(f"{topic}/{partition}: no watermarks: {error}") from error
+    return Watermarks(low, high)
 
 
-def read_to_end(reader: Consumer, topic: str, partition: int, start: int) -> Iterator[Message]:
+def read_to_end(reader: LogReader, topic: str, partition: int, start: int) -> Iterator[Message]:
     """Committed records from `start` (or the log's start) up to the high watermark at the call.
 
     Raises:
@@ -60,11 +93,12 @@ def read_to_end(reader: Consumer, topic: str, partition: int, start: int) -> Ite
     low, high = watermarks(reader, topic, partition)
     if low >= high:
         return
-    reader.assign([Partition(topic, partition, max(start, low))])
+    committed = reader.committed
+    committed.assign([Partition(topic, partition, max(start, low))])
     progress = time.monotonic()
     try:
         while True:
-            messages = reader.consume(_POLL, timeout=1.0)
+            messages = committed.consume(_POLL, timeout=1.0)
             if messages:
                 progress = time.monotonic()
             elif time.monotonic() - progress > _STALL_S:
@@ -83,7 +117,7 @@ def read_to_end(reader: Consumer, topic: str, partition: int, start: int) -> Ite
                 elif error.fatal() or not error.retriable():
                     raise Recoverable(f"{topic}/{partition}: {error}")
     finally:
-        reader.unassign()
+        committed.unassign()
 
 
 def topic_ids(bootstrap_servers: str, topics: Iterable[str]) -> dict[str, str]:

@@ -10,7 +10,6 @@ import time
 from collections import deque
 
 import structlog
-from confluent_kafka import Consumer
 
 from spendstream.schemas.topics import BY_NAME, INPUTS, WORKSPACE_CHECKPOINT, WORKSPACE_IDS
 from spendstream.streams.core.ids import REMEMBER_MS, unpack
@@ -25,7 +24,7 @@ from spendstream.streams.core.state import (
     decode_state_record,
 )
 from spendstream.streams.errors import EpochChanged, RetentionOvertook
-from spendstream.streams.reading import read_to_end, watermarks
+from spendstream.streams.reading import LogReader, read_to_end, watermarks
 
 _log = structlog.get_logger(__name__)
 
@@ -34,7 +33,7 @@ IdsLog = deque[tuple[int, int]]
 
 
 def recover(
-    reader: Consumer, partition: int, partitions: int, epochs: dict[str, str]
+    reader: LogReader, partition: int, partitions: int, epochs: dict[str, str]
 ) -> tuple[PartitionState, IdsLog]:
     """Restore a partition. The caller has fenced every other owner before.
 
@@ -72,7 +71,7 @@ def recover(
 
 
 def _read_checkpoint(
-    reader: Consumer, partition: int
+    reader: LogReader, partition: int
 ) -> tuple[Checkpoint | None, dict[bytes, StateRecord]]:
     """The last checkpoint, and of each key the newest record that it covers."""
     checkpoint: Checkpoint | None = None
@@ -97,7 +96,7 @@ def _read_checkpoint(
     return checkpoint, settled
 
 
-def _check(reader: Consumer, checkpoint: Checkpoint, epochs: dict[str, str]) -> None:
+def _check(reader: LogReader, checkpoint: Checkpoint, epochs: dict[str, str]) -> None:
     positions = {name: (p.epoch, p.upto) for name, p in checkpoint.inputs.items()}
     positions[WORKSPACE_IDS] = (checkpoint.ids_epoch, checkpoint.ids_from)
     for topic, (epoch, upto) in positions.items():
@@ -123,7 +122,7 @@ def _expired(checkpoint: Checkpoint) -> bool:
     return checkpoint.time_ms - REMEMBER_MS > deleted_up_to
 
 
-def _read_ids(reader: Consumer, state: PartitionState) -> IdsLog:
+def _read_ids(reader: LogReader, state: PartitionState) -> IdsLog:
     checkpoint = state.checkpoint
     upto = checkpoint.upto
     ids_log: IdsLog = deque()

@@ -35,8 +35,7 @@ from spendstream.streams.core.state import InputPosition, PartitionState
 from spendstream.streams.errors import CoreFailed, EpochChanged, PartitionError, WorkerAtFault
 from spendstream.streams.plans_follower import PlansFollower
 from spendstream.streams.poison import Condemned, RecordPlace
-from spendstream.streams.reading import consumer as new_reader
-from spendstream.streams.reading import topic_ids
+from spendstream.streams.reading import LogReader, topic_ids
 from spendstream.streams.recovery import IdsLog, recover
 from spendstream.streams.topics_check import check_topics
 from spendstream.streams.transactions import PartitionProducer
@@ -245,7 +244,7 @@ def recover_task(partition: int, shared: Shared) -> StreamTask:
     check_topics(shared.bootstrap_servers, shared.partitions)
     producer = PartitionProducer(shared.bootstrap_servers, shared.group, partition)
     try:
-        reader = new_reader(shared.bootstrap_servers)
+        reader = LogReader(shared.bootstrap_servers)
         try:
             epochs = topic_ids(shared.bootstrap_servers, _RECOVERY_TOPICS)
             state, ids_log = recover(reader, partition, shared.partitions, epochs)

@@ -12,11 +12,13 @@ from typing import Final
 from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
+    IsolationLevel,
     KafkaError,
     KafkaException,
     Producer,
     TopicPartition,
 )
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from spendstream.schemas.topics import SINK_POSITIONS
 from spendstream.sinks.clickhouse import intents
@@ -119,7 +121,7 @@ class Positions:
         found: dict[str, Intent] = {}
         try:
             where = TopicPartition(SINK_POSITIONS, self._partition, OFFSET_BEGINNING)
-            _, high = consumer.get_watermark_offsets(where, TRANSACTION_TIMEOUT_S, cached=False)
+            high = self._log_end()
             consumer.assign([where])
             while True:
                 messages = consumer.consume(1000, timeout=0.05)
@@ -140,6 +142,17 @@ class Positions:
             raise Retry(f"cannot read {self}: {error.args[0]}") from None
         finally:
             consumer.close()
+
+    def _log_end(self) -> int:
+        """The high watermark, which a consumer of committed records does not tell: to it the first
+        open transaction is the end (librdkafka 2.16)."""
+        where = TopicPartition(SINK_POSITIONS, self._partition)
+        ends = AdminClient(self._config.client_settings()).list_offsets(
+            {where: OffsetSpec.latest()},  # type: ignore[no-untyped-call]
+            isolation_level=IsolationLevel.READ_UNCOMMITTED,
+            request_timeout=TRANSACTION_TIMEOUT_S,
+        )
+        return int(ends[where].result().offset)
 
     def __str__(self) -> str:
         return f"{SINK_POSITIONS}[{self._partition}]"

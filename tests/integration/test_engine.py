@@ -198,6 +198,28 @@ def test_a_hanging_transaction_of_a_stranger_delays_but_loses_nothing(
     check_exact(rig, [before, inside, after] if ending == "commit" else [before, after])
 
 
+def test_a_checkpoint_that_a_hanging_transaction_hides_is_waited_for(rig: Rig) -> None:
+    """Were the end that shows taken for the end of the log, all since would be priced again."""
+    home = partition_of("ws-1", PARTITIONS)
+    worker = rig.worker().wait_ready()
+    stranger = rig.producer(**{"transactional.id": "stranger", "transaction.timeout.ms": 60_000})
+    stranger.init_transactions(30)
+    stranger.begin_transaction()
+    stranger.produce("workspace.checkpoint", None, b'["","stranger"]', home)
+    stranger.flush(10)
+    sent = [Call(f"a{n}", time.time_ns() // 10**6, "ws-1") for n in range(10)]
+    rig.send(sent)
+    until(lambda: len(rig.rows("usage.priced")) == 10, 30)
+    worker.kill()
+    again = rig.worker()
+    until(lambda: "HangingTransaction" in again.log, 40, lambda: again.log[-3000:])
+    stranger.abort_transaction(30)
+    sent.append(Call("after", time.time_ns() // 10**6, "ws-1"))
+    rig.send(sent[-1:])
+    rig.wait_settled()
+    check_exact(rig, sent)
+
+
 def test_a_topic_made_anew_stops_its_partitions(rig: Rig) -> None:
     worker = rig.worker().wait_ready()
     rig.send(calls_of_now(0, 50))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from clickhouse_connect.driver.client import Client
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Producer
 
 from spendstream.api.jobs import rebuild as rebuilding
 from spendstream.api.jobs.control import read_versions
@@ -36,7 +36,7 @@ from spendstream.schemas.topics import (
 from spendstream.streams.core.finish import finish
 from spendstream.streams.core.ids import digest
 from spendstream.streams.core.state import PartitionState
-from spendstream.streams.reading import consumer, topic_ids
+from spendstream.streams.reading import LogReader, topic_ids
 from spendstream.streams.recovery import recover
 from tests.integration.stored import (
     NOON,
@@ -89,7 +89,7 @@ def fresh() -> Iterator[str]:
 
 def recovered(bootstrap: str) -> list[PartitionState]:
     """Each partition as a worker recovers it."""
-    reader: Consumer = consumer(bootstrap)
+    reader = LogReader(bootstrap)
     try:
         epochs = topic_ids(bootstrap, (*INPUTS, WORKSPACE_IDS))
         return [recover(reader, p, PARTITIONS, epochs)[0] for p in range(PARTITIONS)]
