@@ -30,7 +30,8 @@ from spendstream.streams.core.state import PartitionState
 from tests.support.records import NOON, Call, Record
 
 BATCH: Final = 5_000
-LEVELS: Final = (100_000, 300_000, 1_000_000, 3_000_000, 5_000_000)
+AT_ONCE: Final = 400  # as process.py has it
+LEVELS: Final = (100_000, 300_000, 1_000_000, 3_000_000, 5_000_000, 20_000_000)
 HOUR_MS: Final = 3_600_000
 
 
@@ -73,12 +74,48 @@ class Index:
         self._ids = IdIndex(remember_ms)
 
     def take(self, ids: list[bytes], now: int) -> None:
+        for start in range(0, len(ids), AT_ONCE):
+            some = ids[start : start + AT_ONCE]
+            self.add(some, self._ids.look_up(some), now)
+
+    def add(self, ids: list[bytes], minutes: list[int], now: int) -> None:
         index = self._ids
-        minutes = index.look_up(ids)
         for one, minute in zip(ids, minutes, strict=True):
             index.forget(now)
             if not index.seen(one, minute):
                 index.add(one, now)
+
+
+class InParts(Index):
+    """`spent`: seconds of the last ids on merging, on looking up, and on adding."""
+
+    spent = (0.0, 0.0, 0.0)
+
+    def take(self, ids: list[bytes], now: int) -> None:
+        spent = [0.0, 0.0, 0.0]
+        for start in range(0, len(ids), AT_ONCE):
+            some = ids[start : start + AT_ONCE]
+            begun = time.process_time()
+            self._ids.look_up([])  # a look-up merges first, where it is time to
+            merged = time.process_time()
+            minutes = self._ids.look_up(some)
+            looked_up = time.process_time()
+            self.add(some, minutes, now)
+            added = time.process_time()
+            for part, took in enumerate((merged - begun, looked_up - merged, added - looked_up)):
+                spent[part] += took
+        self.spent = (spent[0], spent[1], spent[2])
+
+
+def parts(live: int) -> tuple[float, ...]:
+    """µs an event on merging, looking up and adding, as `level` measures them."""
+    ids, total, events = InParts(HOUR_MS), [0.0, 0.0, 0.0], 0
+    for start in range(0, live * 3 // 2, BATCH):
+        ids.take(random_ids(BATCH), NOON + HOUR_MS * start // live)
+        if start > live // 2:
+            total = [sum(pair) for pair in zip(total, ids.spent, strict=True)]
+            events += BATCH
+    return tuple(seconds / events * 1e6 for seconds in total)
 
 
 def level(kind: Callable[[int], Any], live: int, batch: int) -> tuple[float, float, float]:
@@ -162,13 +199,17 @@ def main() -> None:
     options = parser.parse_args()
     print(f"{'live ids':>10} {'batch':>6}   {'':8} bytes/id  µs/event  longest call, ms")
     for live, batch in [*((live, BATCH) for live in LEVELS), (300_000, 50), (300_000, 10)]:
-        for kind in (Index, PlainSet):
+        for kind in (Index, PlainSet) if live <= 5_000_000 else (Index,):
             size, spent, longest = alone(level, kind, live, batch)
             name = "IdIndex" if kind is Index else "set"
             print(
                 f"{live:>10,} {batch:>6}   {name:8} {size:8.1f} {spent:9.2f} {longest:9.1f}",
                 flush=True,
             )
+    print(f"\n{'live ids':>10}   µs/event: look-up, add, merge")
+    for live in LEVELS:
+        merge, look_up, add = alone(parts, live)
+        print(f"{live:>10,}   {look_up:17.2f} {add:4.2f} {merge:5.2f}", flush=True)
     ways = [through_index, through_process] if options.through_process else [through_index]
     for way in ways:
         found = alone(growth, way, options.events)
