@@ -86,7 +86,7 @@ def fold(records: Iterable[CheckpointRecord]) -> WorkerState:
         if checkpoint is None:
             continue
         for record in reversed(versions):
-            if all(at <= end for at, end in zip(record.upto, checkpoint.upto, strict=True)):
+            if checkpoint.covers(record.era, record.upto):
                 workspaces[record.workspace_id] = record.state
                 partitions[record.workspace_id] = partition
                 break

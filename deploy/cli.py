@@ -16,6 +16,7 @@ from spendstream.deploy.commands import (
     demo,
     doctor,
     down,
+    partitions,
     plans,
     replay,
     report,
@@ -47,6 +48,7 @@ RUN: Final = "Run"
 LOOK: Final = "Look"
 SET: Final = "Set"
 FEED: Final = "Feed"
+MEND: Final = "Mend"
 
 app.command("up", rich_help_panel=RUN)(up.up)
 app.command("down", rich_help_panel=RUN)(down.down)
@@ -61,6 +63,7 @@ app.command("doctor", rich_help_panel=LOOK)(doctor.doctor)
 app.add_typer(plans.app, name="plans", rich_help_panel=SET)
 app.add_typer(topics.app, name="topics", rich_help_panel=SET)
 app.command("replay", rich_help_panel=FEED)(replay.replay)
+app.add_typer(partitions.app, name="partitions", rich_help_panel=MEND)
 
 
 def main() -> None:

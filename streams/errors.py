@@ -4,11 +4,13 @@ PartitionError
 ├── Fenced         another worker owns the partition: do nothing until a new assignment
 ├── Recoverable    drop the state in memory, recover, go on (broker away, transaction aborted)
 │   ├── HangingTransaction   somebody's open transaction may hide the newest checkpoint: wait
-│   ├── TopicsWrong          a topic is missing, or has another number of partitions: says which
+│   ├── TopicsWrong          a topic is missing, has another number of partitions, or may not be
+│   │                        used: says which
 │   └── CoreFailed           the core raised: again at the same place, its record is searched for
 └── Halted         an operator must look: the partition stands still and says why
-    ├── EpochChanged         an input topic was deleted and created again
+    ├── EpochChanged         a topic that the checkpoint points at was deleted and created again
     ├── RetentionOvertook    records that were not processed are gone
+    ├── CheckpointLost       no checkpoint, but there are rows that were written under one
     └── WorkerAtFault        the core fails, and the records are not to blame
 """
 
@@ -62,6 +64,10 @@ class EpochChanged(Halted):
 
 class RetentionOvertook(Halted):
     """The log begins above the next offset to read."""
+
+
+class CheckpointLost(Halted):
+    """Without the checkpoint that the partition's rows were written under it would start anew."""
 
 
 class WorkerAtFault(Halted):

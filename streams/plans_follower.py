@@ -27,6 +27,7 @@ class PlansFollower:
         self.table = PlanTable()
         self.position = 0
         self._bootstrap_servers = bootstrap_servers
+        self._epoch = ""
         self._caught_up = False
         self._moved = threading.Condition()
         self._stop = threading.Event()
@@ -39,13 +40,21 @@ class PlansFollower:
         self._stop.set()
         self._thread.join(5)
 
-    def wait_for(self, position: int, timeout_s: float) -> None:
+    def wait_for(self, epoch: str, position: int, timeout_s: float) -> None:
         """Wait until the topic has been read to its end, and at least to `position`.
+
+        Args:
+            epoch: the topic's id. Another than the last time, and it was made anew, which an
+                operator has accepted: the plans of the old one are forgotten.
 
         Raises:
             Recoverable: not within the time.
         """
         with self._moved:
+            if epoch != self._epoch:
+                if self._epoch:
+                    self.table, self.position, self._caught_up = PlanTable(), 0, False
+                self._epoch = epoch
             there = self._moved.wait_for(
                 lambda: self._caught_up and self.position >= position, timeout_s
             )
@@ -66,38 +75,41 @@ class PlansFollower:
                 self._stop.wait(_RETRY_S)
 
     def _follow(self) -> None:
+        table = self.table
         reader = consumer(self._bootstrap_servers)
         try:
             where = Partition(CONTROL_PLANS, 0)
             low, high = reader.get_watermark_offsets(where, timeout=TIMEOUT_S)
             if low >= high:
-                self._move(self.position, at_end=True)
+                self._move(table, self.position, at_end=True)
             reader.assign([Partition(CONTROL_PLANS, 0, max(low, self.position))])
-            while not self._stop.is_set():
+            while not self._stop.is_set() and self.table is table:
                 message = reader.poll(0.2)
                 if message is None:
                     continue
                 error = message.error()
                 if error is None:
-                    self._take(message.value() or b"", message.offset() or 0)
+                    self._take(table, message.value() or b"", message.offset() or 0)
                 elif error.code() == KafkaError._PARTITION_EOF:
                     # transaction markers take offsets too: the end may lie past the last record
-                    self._move(max(self.position, message.offset() or 0), at_end=True)
+                    self._move(table, max(self.position, message.offset() or 0), at_end=True)
                 else:
                     raise KafkaException(error)
         finally:
             reader.close()
 
-    def _take(self, value: bytes, offset: int) -> None:
+    def _take(self, table: PlanTable, value: bytes, offset: int) -> None:
         try:
-            self.table.add(PlanVersion.model_validate_json(value))
+            table.add(PlanVersion.model_validate_json(value))
         except ValidationError as error:
             # only our writer writes here; an unreadable version must not take the workers down
             _log.error("plan_version_unreadable", offset=offset, error=str(error))
-        self._move(offset + 1)
+        self._move(table, offset + 1)
 
-    def _move(self, position: int, *, at_end: bool = False) -> None:
+    def _move(self, table: PlanTable, position: int, *, at_end: bool = False) -> None:
         with self._moved:
+            if self.table is not table:
+                return  # of a topic that is gone
             self.position = position
             self._caught_up = self._caught_up or at_end
             self._moved.notify_all()

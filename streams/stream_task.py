@@ -18,7 +18,6 @@ from confluent_kafka import KafkaException
 from spendstream.schemas.prices import PriceBook
 from spendstream.schemas.topics import (
     CONTROL_PLANS,
-    INPUTS,
     WORKSPACE_CHECKPOINT,
     WORKSPACE_COMMANDS,
     WORKSPACE_IDS,
@@ -27,12 +26,19 @@ from spendstream.schemas.topics import (
 from spendstream.streams import metrics
 from spendstream.streams.condemned import condemn
 from spendstream.streams.core.finish import finish
-from spendstream.streams.core.ids import REMEMBER_MS, pack
+from spendstream.streams.core.ids import REMEMBER_MS, Tag, pack
 from spendstream.streams.core.outputs import Batch
 from spendstream.streams.core.process import process
 from spendstream.streams.core.schedule import advance
-from spendstream.streams.core.state import InputPosition, PartitionState
-from spendstream.streams.errors import CoreFailed, EpochChanged, PartitionError, WorkerAtFault
+from spendstream.streams.core.state import (
+    CHECKPOINT_KEY,
+    Checkpoint,
+    InputPosition,
+    PartitionState,
+    encode_json,
+)
+from spendstream.streams.errors import CoreFailed, PartitionError, WorkerAtFault
+from spendstream.streams.losses import TOPICS
 from spendstream.streams.plans_follower import PlansFollower
 from spendstream.streams.poison import Condemned, RecordPlace
 from spendstream.streams.reading import LogReader, topic_ids
@@ -46,7 +52,6 @@ CLOCK_SLACK_MS: Final = 300_000
 _NO_RECORDS_FAULT: Final = (PartitionError, KafkaException, BufferError, MemoryError, OSError)
 _IDS_SLACK_MS: Final = 60_000  # ids are forgotten by the whole minute
 _PLANS_TIMEOUT_S: Final = 15.0
-_RECOVERY_TOPICS: Final = (*INPUTS, WORKSPACE_IDS, CONTROL_PLANS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +180,8 @@ class StreamTask:
         producer, checkpoint, ids_log = self._producer, self.state.checkpoint, self._ids_log
         ids_offset: list[int] = []
         if batch.digests:
-            ids = pack(checkpoint.upto, checkpoint.time_ms, batch.digests)
+            tag = Tag(checkpoint.era, checkpoint.upto, checkpoint.time_ms)
+            ids = pack(tag, batch.digests)
             producer.send_to(WORKSPACE_IDS, self._partition, None, ids, ids_offset.append)
         while ids_log and ids_log[0][0] + REMEMBER_MS + _IDS_SLACK_MS <= checkpoint.time_ms:
             checkpoint.ids_from = ids_log.popleft()[1] + 1
@@ -235,6 +241,14 @@ class StreamTask:
         batch.forwarded.clear()
 
 
+def _write_first(producer: PartitionProducer, checkpoint: Checkpoint) -> None:
+    """A partition's first checkpoint, before anything that would need one (check_first_start)."""
+    checkpoint.batch = 1
+    producer.begin()
+    producer.send(WORKSPACE_CHECKPOINT, [(CHECKPOINT_KEY, encode_json(checkpoint))])
+    producer.commit()
+
+
 def recover_task(partition: int, shared: Shared) -> StreamTask:
     """Fence every other owner of the partition, and restore what the last commit left.
 
@@ -246,19 +260,17 @@ def recover_task(partition: int, shared: Shared) -> StreamTask:
     try:
         reader = LogReader(shared.bootstrap_servers)
         try:
-            epochs = topic_ids(shared.bootstrap_servers, _RECOVERY_TOPICS)
+            epochs = topic_ids(shared.bootstrap_servers, TOPICS)
             state, ids_log = recover(reader, partition, shared.partitions, epochs)
         finally:
             reader.close()
-        known = state.checkpoint.control.get(CONTROL_PLANS, InputPosition())
-        epoch = epochs[CONTROL_PLANS]
-        if known.epoch not in ("", epoch):
-            raise EpochChanged(
-                f"{CONTROL_PLANS} was deleted and created again: the plans that the checkpoint"
-                f" was made with are gone (topic {known.epoch}, now {epoch})"
-            )
-        shared.plans.wait_for(known.upto, _PLANS_TIMEOUT_S)
-        state.checkpoint.control[CONTROL_PLANS] = InputPosition(epoch, known.upto)
+        checkpoint, epoch = state.checkpoint, epochs[CONTROL_PLANS]
+        known = checkpoint.control.get(CONTROL_PLANS, InputPosition())
+        shared.plans.wait_for(epoch, known.upto, _PLANS_TIMEOUT_S)
+        checkpoint.control[CONTROL_PLANS] = InputPosition(epoch, known.upto)
+        checkpoint.checkpoint_epoch = epochs[WORKSPACE_CHECKPOINT]
+        if checkpoint.batch == 0:
+            _write_first(producer, checkpoint)
     except BaseException:  # whatever it was, the producer's threads must not outlive it
         producer.close()
         raise

@@ -26,7 +26,7 @@ from spendstream.schemas.topics import (
     USAGE_PRICED,
     WORKSPACE_COMMANDS,
 )
-from spendstream.streams.core.ids import REMEMBER_MS, digest, pack
+from spendstream.streams.core.ids import REMEMBER_MS, Tag, digest, pack
 from spendstream.streams.core.journal import JournalGap, JournalRow, apply_row
 from spendstream.streams.core.outputs import Batch, Row
 from spendstream.streams.core.plans import PlanTable
@@ -274,10 +274,10 @@ def _ids(client: Client, state: PartitionState, before: int) -> tuple[list[bytes
                 pending.append(digest(workspace_id, event_id))
                 total += 1
                 if len(pending) == IDS_A_RECORD:
-                    packed.append(pack((0, 0), time_ms, pending))
+                    packed.append(pack(Tag(0, (0, 0), time_ms), pending))
                     pending = []
     if pending:
-        packed.append(pack((0, 0), time_ms, pending))
+        packed.append(pack(Tag(0, (0, 0), time_ms), pending))
     return packed, total
 
 

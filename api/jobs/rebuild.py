@@ -160,6 +160,7 @@ class _Rebuild:
             checkpoint.inputs[topic] = InputPosition(epochs[topic], 0)
         checkpoint.ids_epoch = epochs[WORKSPACE_IDS]
         checkpoint.ids_from = 0
+        checkpoint.checkpoint_epoch = ""  # the worker fills it in
         checkpoint.control[CONTROL_PLANS] = InputPosition(upto=plans_upto)
         batch = Batch()
         batch.changed = dict(state.workspaces)

@@ -28,7 +28,7 @@ def finish(state: PartitionState, batch: Batch) -> Closing:
     checkpoint = state.checkpoint
     checkpoint.batch += 1
     now = checkpoint.time_ms
-    upto = checkpoint.upto
+    upto, era = checkpoint.upto, checkpoint.era
     saved: list[Row] = []
     published: list[Row] = [(b"", heartbeat(state))]
     for ws in batch.changed.values():
@@ -41,7 +41,7 @@ def finish(state: PartitionState, batch: Batch) -> Closing:
             ws.unpublished = False
         else:
             ws.unpublished = True
-        saved.append((state_key(ws.id), encode_json(StateRecord(upto, ws.id, ws.saved()))))
+        saved.append((state_key(ws.id), encode_json(StateRecord(upto, ws.id, ws.saved(), era))))
         schedule(state, ws)
     saved.append((CHECKPOINT_KEY, encode_json(checkpoint)))
     return Closing(saved, published)

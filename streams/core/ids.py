@@ -13,7 +13,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
-from typing import Final
+from typing import Final, NamedTuple
 
 from spendstream.schemas.event import FUTURE_LIMIT_MS
 from spendstream.schemas.topics import ID_HORIZON_MS
@@ -24,7 +24,7 @@ REMEMBER_MS: Final = ID_HORIZON_MS + FUTURE_LIMIT_MS
 MINUTE_MS: Final = 60_000
 NEVER_SEEN: Final = NEVER
 _RECENT_SHARE: Final = 48
-_HEADER: Final = struct.Struct(">qqq")
+_HEADER: Final = struct.Struct(">qqHHI")  # a time has 48 bits; the era stands above it
 
 
 def digest(workspace_id: str, event_id: str) -> bytes:
@@ -104,20 +104,29 @@ class IdIndex:
             self._recent = {}
 
 
-def pack(upto: tuple[int, int], partition_ms: int, digests: Iterable[bytes]) -> bytes:
-    """A record of `workspace.ids`: the batch's `upto`, its partition time, and its ids.
+class Tag(NamedTuple):
+    """Which batch a record of `workspace.ids` is of."""
+
+    era: int
+    upto: tuple[int, int]
+    partition_ms: int
+
+
+def pack(tag: Tag, digests: Iterable[bytes]) -> bytes:
+    """A record of `workspace.ids`: the batch's tag, and its ids.
 
     All ids of a batch carry the batch's last partition time: they are kept a little longer after
     a recovery than before it, never shorter.
     """
-    return _HEADER.pack(*upto, partition_ms) + b"".join(digests)
+    high_ms, low_ms = divmod(tag.partition_ms, 1 << 32)
+    return _HEADER.pack(*tag.upto, tag.era, high_ms, low_ms) + b"".join(digests)
 
 
-def unpack(value: bytes) -> tuple[tuple[int, int], int, Iterator[bytes]]:
-    """The three things that `pack` put together."""
-    events, commands, partition_ms = _HEADER.unpack_from(value)
+def unpack(value: bytes) -> tuple[Tag, Iterator[bytes]]:
+    """The two things that `pack` put together."""
+    events, commands, era, high_ms, low_ms = _HEADER.unpack_from(value)
     digests = (
         value[start : start + DIGEST_BYTES]
         for start in range(_HEADER.size, len(value), DIGEST_BYTES)
     )
-    return (events, commands), partition_ms, digests
+    return Tag(era, (events, commands), (high_ms << 32) + low_ms), digests

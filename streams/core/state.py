@@ -79,12 +79,16 @@ class Saved(msgspec.Struct, gc=False, omit_defaults=True):
     unpublished: bool = False
 
 
-class StateRecord(msgspec.Struct, gc=False):
-    """Value of a state record; `upto` tags it with its batch (next offset of each input)."""
+class StateRecord(msgspec.Struct, gc=False, omit_defaults=True):
+    """Value of a state record; `upto` tags it with its batch (next offset of each input).
+
+    `era` says which topics those offsets belong to (see Checkpoint).
+    """
 
     upto: tuple[int, int]
     workspace_id: str
     state: Saved
+    era: int = 0
 
 
 class Workspace:
@@ -167,10 +171,38 @@ class InputPosition(msgspec.Struct):
     upto: int = 0
 
 
+class Moved(msgspec.Struct, frozen=True):
+    """What was accepted of one topic: the position that was lost, and the one to go on from."""
+
+    topic: str
+    from_epoch: str
+    from_offset: int
+    to_epoch: str
+    to_offset: int
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """An operator accepted a loss, so that a halted partition could go on; kept for ever.
+
+    `by` is a user of the operating system; `upto` is where its era ended.
+    """
+
+    at_ms: int
+    by: str
+    reason: str
+    upto: tuple[int, int]
+    moved: tuple[Moved, ...]
+
+
 class Checkpoint(msgspec.Struct):
     """The last record of every batch: the partition is exactly here.
 
+    An accepted loss may set a position back, and older records would then carry higher tags than
+    newer ones. So it ends an era: tags are compared within their own.
+
     Attributes:
+        checkpoint_epoch: of the topic that the state was last recovered from; "": not known.
+        accepted: what operators accepted, one an era that has ended.
         late_resolved: `seq` of usage.late up to which every row is resolved.
         refused_commands: records of workspace.commands that were none, or out of turn.
         priced_marks: (milliseconds, seq): rows of usage.priced above it were priced later.
@@ -192,6 +224,20 @@ class Checkpoint(msgspec.Struct):
     late_resolved: int = 0
     refused_commands: int = 0
     priced_marks: list[tuple[int, int]] = msgspec.field(default_factory=list)
+    checkpoint_epoch: str = ""
+    accepted: list[Accepted] = msgspec.field(default_factory=list)
+
+    @property
+    def era(self) -> int:
+        """How many losses were accepted before."""
+        return len(self.accepted)
+
+    def covers(self, era: int, upto: tuple[int, int]) -> bool:
+        """Whether what is tagged so was committed: within what its era came to."""
+        if era > self.era:
+            return False
+        end = self.upto if era == self.era else self.accepted[era].upto
+        return upto[0] <= end[0] and upto[1] <= end[1]
 
     @property
     def upto(self) -> tuple[int, int]:

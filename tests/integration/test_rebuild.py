@@ -26,16 +26,15 @@ from spendstream.deploy.topics_admin import create
 from spendstream.schemas import Plan
 from spendstream.schemas.partition import partition_of
 from spendstream.schemas.topics import (
-    INPUTS,
     USAGE_ALERTS,
     USAGE_EVENTS,
     USAGE_OVERAGE,
     WORKSPACE_COMMANDS,
-    WORKSPACE_IDS,
 )
 from spendstream.streams.core.finish import finish
 from spendstream.streams.core.ids import digest
 from spendstream.streams.core.state import PartitionState
+from spendstream.streams.losses import TOPICS
 from spendstream.streams.reading import LogReader, topic_ids
 from spendstream.streams.recovery import recover
 from tests.integration.stored import (
@@ -91,7 +90,7 @@ def recovered(bootstrap: str) -> list[PartitionState]:
     """Each partition as a worker recovers it."""
     reader = LogReader(bootstrap)
     try:
-        epochs = topic_ids(bootstrap, (*INPUTS, WORKSPACE_IDS))
+        epochs = topic_ids(bootstrap, TOPICS)
         return [recover(reader, p, PARTITIONS, epochs)[0] for p in range(PARTITIONS)]
     finally:
         reader.close()

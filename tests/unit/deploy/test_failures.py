@@ -65,7 +65,8 @@ CODES: Final = {
     **dict.fromkeys(
         (
             *("PartitionError", "Fenced", "Recoverable", "HangingTransaction", "Halted"),
-            *("EpochChanged", "RetentionOvertook", "TopicsWrong", "CoreFailed", "WorkerAtFault"),
+            *("EpochChanged", "RetentionOvertook", "CheckpointLost", "WorkerAtFault"),
+            *("TopicsWrong", "CoreFailed"),
         ),
         failures.UNAVAILABLE,
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from itertools import pairwise
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spendstream.schemas.topics import USAGE_EVENTS
-from spendstream.streams.core.ids import REMEMBER_MS, IdIndex, digest, pack, unpack
+from spendstream.streams.core.ids import REMEMBER_MS, IdIndex, Tag, digest, pack, unpack
 from tests.support.core import Driver
 from tests.support.oracle import DAY, HOUR
 from tests.support.records import NOON, Call, arrive
@@ -22,15 +23,22 @@ def test_digest_keeps_pairs_apart() -> None:
 
 
 @given(
-    st.tuples(st.integers(0, 2**62), st.integers(0, 2**62)),
-    st.integers(0, 2**45),
+    st.builds(
+        Tag,
+        st.integers(0, 2**16 - 1),
+        st.tuples(st.integers(0, 2**62), st.integers(0, 2**62)),
+        st.integers(0, 2**48 - 1),
+    ),
     st.lists(st.binary(min_size=16, max_size=16)),
 )
-def test_unpack_is_the_inverse_of_pack(
-    upto: tuple[int, int], time_ms: int, digests: list[bytes]
-) -> None:
-    found, at, ids = unpack(pack(upto, time_ms, digests))
-    assert (found, at, list(ids)) == (upto, time_ms, digests)
+def test_unpack_is_the_inverse_of_pack(tag: Tag, digests: list[bytes]) -> None:
+    found, ids = unpack(pack(tag, digests))
+    assert (found, list(ids)) == (tag, digests)
+
+
+def test_what_was_packed_before_there_were_eras_is_of_the_first() -> None:
+    tag, ids = unpack(struct.pack(">qqq", 7, 3, NOON) + b"i" * 16)
+    assert (tag, list(ids)) == (Tag(0, (7, 3), NOON), [b"i" * 16])
 
 
 def known(index: IdIndex, digests: list[bytes]) -> list[bool]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 import pytest
 from confluent_kafka import Message
+from hypothesis import given
+from hypothesis import strategies as st
 
 from spendstream.schemas.topics import USAGE_EVENTS, WORKSPACE_COMMANDS
 from spendstream.streams import recovery
 from spendstream.streams.core.state import (
     CHECKPOINT_KEY,
+    Accepted,
     Checkpoint,
     Counters,
     Saved,
@@ -21,13 +21,15 @@ from spendstream.streams.core.state import (
 )
 
 
-def state(upto: tuple[int, int], requests: int, workspace: str = "ws") -> Message:
+def state(upto: tuple[int, int], requests: int, workspace: str = "ws", era: int = 0) -> Message:
     saved = Saved(Counters(requests=requests), {}, {}, {})
-    return Message(key=state_key(workspace), value=encode_json(StateRecord(upto, workspace, saved)))
+    record = StateRecord(upto, workspace, saved, era)
+    return Message(key=state_key(workspace), value=encode_json(record))
 
 
-def checkpoint(events: int, commands: int) -> Message:
-    value = Checkpoint(0)
+def checkpoint(events: int, commands: int, *accepted: tuple[int, int]) -> Message:
+    """`accepted`: where the eras before ended."""
+    value = Checkpoint(0, accepted=[Accepted(0, "", "", end, ()) for end in accepted])
     value.inputs[USAGE_EVENTS].upto = events
     value.inputs[WORKSPACE_COMMANDS].upto = commands
     return Message(key=CHECKPOINT_KEY, value=encode_json(value))
@@ -56,14 +58,75 @@ def checkpoint(events: int, commands: int) -> Message:
         ),
         # compacted: the earlier checkpoints are gone
         ([state((1, 0), 1), state((5, 0), 1, "other"), checkpoint(9, 0)], 1),
+        # an accepted loss set the position back: older tags are higher
+        ([state((9, 0), 1), checkpoint(9, 0), checkpoint(0, 0, (9, 0))], 1),
+        (
+            [
+                state((9, 0), 1),
+                checkpoint(9, 0),
+                checkpoint(0, 0, (9, 0)),
+                state((2, 0), 2, era=1),
+                checkpoint(2, 0, (9, 0)),
+            ],
+            2,
+        ),
+        # and before it a batch had been left without its checkpoint
+        (
+            [state((9, 0), 1), checkpoint(9, 0), state((12, 0), 2), checkpoint(50, 0, (9, 0))],
+            1,
+        ),
     ],
 )
 def test_the_newest_committed_state_counts(
     monkeypatch: pytest.MonkeyPatch, log: list[Message], requests: int
 ) -> None:
-    def read(*_: Any) -> Iterator[Message]:
-        return iter(log)
+    assert state_of(log, monkeypatch)["ws"] == requests
 
-    monkeypatch.setattr(recovery, "read_to_end", read)
-    _, records = recovery._read_checkpoint(None, 0)  # type: ignore[arg-type]
-    assert records[state_key("ws")].state.total.requests == requests
+
+def state_of(log: list[Message], monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """Requests by workspace, as recovery sees them."""
+    monkeypatch.setattr(recovery, "read_to_end", lambda *_: iter(log))
+    last, records = recovery._read_checkpoint(None, 0)  # type: ignore[arg-type]
+    assert last is not None
+    return {
+        record.workspace_id: record.state.total.requests
+        for record in records.values()
+        if last.covers(record.era, record.upto)
+    }
+
+
+STEPS = st.one_of(
+    st.tuples(st.sampled_from(("commit", "abort")), st.integers(1, 5)),
+    st.tuples(st.just("accept"), st.integers(0, 12)),
+)
+
+
+@given(st.lists(STEPS, max_size=20), st.booleans())
+def test_whatever_was_accepted_and_aborted_what_was_committed_counts(
+    steps: list[tuple[str, int]], compacted: bool
+) -> None:
+    counted: dict[str, int] = {}
+    ends: list[tuple[int, int]] = []
+    position = 0
+    log = [checkpoint(0, 0)]
+    for step, number in steps:
+        if step == "accept":
+            ends.append((position, 0))
+            position = number
+        elif step == "commit" or not compacted:  # where logs are compacted, no aborted record shows
+            after = dict(counted)
+            touched = {f"ws-{(at + len(ends)) % 3}" for at in range(position, position + number)}
+            for at in range(position, position + number):
+                name = f"ws-{(at + len(ends)) % 3}"
+                after[name] = after.get(name, 0) + 1
+            upto = (position + number, 0)
+            log += [state(upto, after[name], name, len(ends)) for name in sorted(touched)]
+            if step == "abort":
+                continue
+            counted, position = after, position + number
+        log.append(checkpoint(position, 0, *ends))
+    if compacted:
+        last = {message.key(): message for message in log}
+        log = [message for message in log if last[message.key()] is message]
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        assert state_of(log, monkeypatch) == counted

@@ -1,0 +1,229 @@
+"""Halted partitions, seen and accepted by the command; and that their worker goes on by itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from spendstream.deploy import failures, topics_admin
+from tests.servers.kafka import KafkaServer
+from tests.support.exact import check_counted, check_exact, check_seq
+from tests.support.records import Call, calls_of_now
+from tests.support.rig import PARTITIONS, Rig
+from tests.support.waiting import until
+
+pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("accept")]
+
+LOOKS_AGAIN_S = 90
+"""A halted worker looks every 30 seconds."""
+
+
+@pytest.fixture
+def rig(apache_broker: KafkaServer, tmp_path: Path) -> Iterator[Rig]:
+    rig = Rig(apache_broker.bootstrap_servers, tmp_path)
+    yield rig
+    rig.close()
+
+
+def partitions(rig: Rig, *arguments: str) -> tuple[int, Any, str]:
+    """Exit code, JSON and sentences of `spendstream partitions`."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "spendstream.deploy.cli", "partitions", *arguments, "--json"],
+        env=os.environ
+        | {"SPENDSTREAM_BOOTSTRAP_SERVERS": rig.bootstrap, "SPENDSTREAM_WORKER_GROUP": rig.group},
+        cwd=tempfile.gettempdir(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return ended.returncode, json.loads(ended.stdout or "null"), ended.stderr
+
+
+def halt(rig: Rig, kind: str) -> None:
+    """Start a worker and wait until all partitions have halted, and the command says so."""
+    worker = rig.worker()
+    until(lambda: worker.log.count(f'"{kind}"') >= PARTITIONS, 60, lambda: worker.log[-3000:])
+    code, found, _ = partitions(rig, "show")
+    assert code == failures.NOT_RIGHT
+    assert [one["halted"] for one in found] == [kind] * PARTITIONS
+    assert not worker.ready_file.exists()
+
+
+def accept_all(rig: Rig, topic: str) -> None:
+    """Accept on each partition; the worker, which nobody tells, runs again, and nothing is left."""
+    before = rig.checkpoints()
+    for partition in range(PARTITIONS):
+        code, done, told = partitions(rig, "accept", str(partition), "--yes", "--reason", "a test")
+        assert code == failures.OK, told
+        assert [one["topic"] for one in done["accepted"]] == [topic]
+        assert "lost: " in told
+    worker = rig.workers[-1].wait_ready(LOOKS_AGAIN_S)
+    assert worker.running()
+    code, found, told = partitions(rig, "show")
+    assert code == failures.OK, told
+    for partition, checkpoint in rig.checkpoints().items():
+        assert found[partition]["accepted"] == checkpoint["accepted"]
+        (audit,) = checkpoint["accepted"]
+        (moved,) = audit["moved"]
+        assert audit["reason"] == "a test"
+        assert audit["by"]
+        assert moved["topic"] == topic
+        upto = {name: at["upto"] for name, at in before[partition]["inputs"].items()}
+        assert audit["upto"] == list(upto.values())
+        if topic in upto:
+            assert moved["from_offset"] == upto[topic]
+
+
+def check_went_on(rig: Rig, sent: list[Call]) -> None:
+    """All that was not lost is counted once, and `seq` runs on; the inputs hold other records."""
+    check_counted(rig, check_seq(rig), sent)
+
+
+def make_anew(rig: Rig, *topics: str) -> None:
+    rig.remove_topics(*topics)
+    topics_admin.create(rig.bootstrap, PARTITIONS, 1)
+
+
+def test_events_made_anew(rig: Rig) -> None:
+    first, again = calls_of_now(0, 900), calls_of_now(900, 600)
+    worker = rig.worker().wait_ready()
+    rig.send(first)
+    rig.wait_settled()
+    worker.stop()
+    make_anew(rig, "usage.events")
+    # fewer than before, so that their batches are tagged lower; and repeats, which it must know
+    rig.send(first[:100] + again[:200])
+    halt(rig, "EpochChanged")
+    assert len(rig.rows("usage.priced")) == 900
+    accept_all(rig, "usage.events")
+    rig.wait_taken(1_200)
+    check_went_on(rig, first + again[:200])
+    worker = rig.workers[-1]
+    worker.kill()
+    rig.worker().wait_ready()
+    rig.send(again[200:])
+    rig.wait_taken(1_600)
+    check_went_on(rig, first + again)
+    assert rig.outcomes()["usage.events"]["duplicate"] == 100
+
+
+def test_events_that_retention_deleted_before_they_were_read(rig: Rig) -> None:
+    first, gone, after = calls_of_now(0, 300), calls_of_now(300, 300), calls_of_now(600, 300)
+    worker = rig.worker().wait_ready()
+    rig.send(first)
+    rig.wait_settled()
+    worker.stop()
+    rig.send(gone)
+    delete_all(rig, "usage.events")
+    rig.send(after)
+    halt(rig, "RetentionOvertook")
+    _, found, _ = partitions(rig, "show")
+    lost = sum(one["losses"][0]["to_offset"] - one["losses"][0]["from_offset"] for one in found)
+    assert lost >= 300
+    accept_all(rig, "usage.events")
+    rig.wait_taken(600)
+    check_went_on(rig, first + after)
+
+
+def test_ids_made_anew(rig: Rig) -> None:
+    first, after = calls_of_now(0, 300), calls_of_now(300, 300)
+    worker = rig.worker().wait_ready()
+    rig.send(first)
+    rig.wait_settled()
+    worker.stop()
+    make_anew(rig, "workspace.ids")
+    halt(rig, "EpochChanged")
+    accept_all(rig, "workspace.ids")
+    rig.send(after)
+    rig.wait_taken(600)
+    rig.workers[-1].kill()
+    rig.worker().wait_ready()
+    rig.send(after[:50])  # ids that were written since are known to whoever reads them again
+    rig.wait_taken(650)
+    check_went_on(rig, first + after)
+    assert rig.outcomes()["usage.events"]["duplicate"] == 50
+
+
+def test_plans_made_anew(rig: Rig) -> None:
+    worker = rig.worker().wait_ready()
+    sent = calls_of_now(0, 300)
+    rig.send(sent)
+    rig.wait_settled()
+    worker.stop()
+    make_anew(rig, "control.plans")
+    halt(rig, "EpochChanged")
+    accept_all(rig, "control.plans")
+    rig.send(sent[:10] + calls_of_now(300, 10))
+    rig.wait_taken(320)
+    check_went_on(rig, calls_of_now(0, 300) + calls_of_now(300, 10))
+
+
+@pytest.mark.parametrize("ran_on", [False, True])
+def test_a_checkpoint_that_is_gone_is_never_taken_for_a_first_start(rig: Rig, ran_on: bool) -> None:
+    """`ran_on`: a worker wrote on into the new topic, so that it holds some of the states."""
+    first = calls_of_now(0, 300)
+    worker = rig.worker().wait_ready()
+    rig.send(first)
+    rig.wait_settled()
+    if not ran_on:
+        worker.stop()
+    make_anew(rig, "workspace.checkpoint")
+    if ran_on:
+        until(lambda: len(rig.checkpoints()) == PARTITIONS, 40, lambda: worker.log[-3000:])
+        worker.kill()
+    halt(rig, "EpochChanged" if ran_on else "CheckpointLost")
+    assert len(rig.rows("usage.priced")) == 300
+    if not ran_on:
+        code, _, told = partitions(rig, "accept", "0", "--yes")
+        assert code == failures.UNAVAILABLE
+        assert "Restore it from a backup" in told
+        assert not rig.checkpoints()
+
+
+def test_where_nothing_is_lost_nothing_is_written_and_nobody_disturbed(rig: Rig) -> None:
+    worker = rig.worker().wait_ready()
+    sent = calls_of_now(0, 300)
+    rig.send(sent)
+    rig.wait_settled()
+    code, done, told = partitions(rig, "accept", "1", "--yes")
+    assert (code, done) == (failures.OK, {"partition": 1, "accepted": []}), told
+    assert partitions(rig, "accept", str(PARTITIONS), "--yes")[0] == failures.WRONG_INPUT
+    assert all(not one["accepted"] for one in rig.checkpoints().values())
+    more = calls_of_now(300, 300)
+    rig.send(more)
+    rig.wait_settled()
+    check_exact(rig, sent + more)
+    assert "partition_fenced" not in worker.log
+    assert "partition_recovers" not in worker.log
+
+
+def test_nobody_is_asked_where_nobody_can_answer(rig: Rig) -> None:
+    worker = rig.worker().wait_ready()
+    rig.send(calls_of_now(0, 30))
+    rig.wait_settled()
+    worker.stop()
+    make_anew(rig, "usage.events")
+    code, _, told = partitions(rig, "accept", "0")
+    assert code == failures.WRONG_INPUT
+    assert "--yes" in told
+    assert not rig.checkpoints()[0]["accepted"]
+
+
+def delete_all(rig: Rig, topic: str) -> None:
+    """What retention does, at once."""
+    admin = AdminClient({"bootstrap.servers": rig.bootstrap, "log_level": 3})
+    for future in admin.delete_records(
+        [TopicPartition(topic, partition, -1) for partition in range(PARTITIONS)]
+    ).values():
+        future.result()
