@@ -12,16 +12,16 @@ from clickhouse_connect.driver.client import Client
 
 from tests.storm.recount.differences import Differences
 from tests.storm.recount.ledger import Ledger
+from tests.storm.recount.notices import check_alerts, check_overage, opened
 from tests.storm.recount.outputs import (
-    check_alerts,
     check_dead,
+    check_late,
     check_outcomes,
-    check_overage,
     check_state,
-    opened,
     read_outputs,
 )
 from tests.storm.recount.priced import counted
+from tests.storm.recount.published import check_published
 from tests.storm.recount.sent import read_inputs
 from tests.storm.recount.stored import Stored
 from tests.storm.recount.topics import Log
@@ -44,8 +44,10 @@ def recount(
         priced[row.topic, row.partition] += 1
     check_alerts(read, ledger, found)
     check_dead(read, inputs, found)
+    check_late(read, inputs, found)
     checkpoints = check_state(log, ledger, found)
     check_overage(read, ledger, checkpoints, found)
+    check_published(log, ledger, checkpoints, found)
     check_outcomes(inputs, read, priced, checkpoints, found)
     if client is not None:
         stored.check(client, read, found)

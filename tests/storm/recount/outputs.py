@@ -1,22 +1,20 @@
-"""The other topics of the workers against the ledger: alerts, overage, dead letters, late rows,
-the counters in `workspace.checkpoint`, and the outcome of every record."""
+"""The other topics of the workers: `seq`, dead letters, late rows, the counters in
+`workspace.checkpoint`, and the outcome of every record."""
 
 from __future__ import annotations
 
 import json
 from base64 import b64decode
-from collections import Counter, defaultdict
+from collections import Counter
 from typing import Any
 
 from tests.storm.recount.differences import Differences
-from tests.storm.recount.ledger import Alert, Ledger
-from tests.storm.recount.sent import Inputs
+from tests.storm.recount.ledger import Ledger
+from tests.storm.recount.sent import Inputs, source
 from tests.storm.recount.topics import Log, rows
 from tests.support.exact import counted
-from tests.support.oracle import USD
 from tests.support.rig import CHECKPOINT
 
-OVERAGE_WAIT_MS = 60_000
 Rows = dict[str, list[dict[str, Any]]]
 
 
@@ -38,70 +36,6 @@ def read_outputs(log: Log, found: Differences) -> Rows:
     return read
 
 
-def opened(read: Rows) -> dict[tuple[str, str], int]:
-    """(limit, event id) of alerts on sliding limits, and the partition time they name."""
-    return {
-        (row["limit"], row["event_id"]): row["at_ms"]
-        for row in read["usage.alerts"]
-        if row["window"] == "minute"
-    }
-
-
-def check_alerts(read: Rows, ledger: Ledger, found: Differences) -> None:
-    """Each that had to be raised was, once, at the event that did it."""
-    alerts = read["usage.alerts"]
-    ids = Counter(row["id"] for row in alerts)
-    found.compare("alert ids", dict.fromkeys(ids, 1), dict(ids))
-    actual = Counter(
-        Alert(
-            row["workspace_id"],
-            row["limit"],
-            row["threshold_percent"],
-            row["episode"],
-            row["event_id"],
-            int(row["used"]),
-            int(row["amount"]),
-            row["plan_version"],
-        )
-        for row in alerts
-    )
-    found.compare("alerts", dict(Counter(ledger.alerts)), dict(actual))
-
-
-def check_overage(
-    read: Rows, ledger: Ledger, checkpoints: dict[int, dict[str, Any]], found: Differences
-) -> None:
-    """Cumulatives follow on each other, each was true at some event, and the last is all of it.
-
-    Less than a dollar may wait for a minute.
-    """
-    chains: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-    ids = Counter(row["id"] for row in read["usage.overage"])
-    found.compare("overage ids", dict.fromkeys(ids, 1), dict(ids))
-    for row in sorted(read["usage.overage"], key=lambda row: (row["partition"], row["seq"])):
-        chains[row["workspace_id"], row["period"]].append(row)
-    for name, account in ledger.accounts.items():
-        for period, bill in account.periods.items():
-            reached, partition = 0, None
-            for row in chains.pop((name, period), []):
-                found.check("overage cumulatives")
-                start, end = int(row["from_cumulative_pico"]), int(row["to_cumulative_pico"])
-                partition = row["partition"]
-                if start != reached or end not in bill.cumulatives or row["revision"]:
-                    found.add("overage cumulatives", f"{name} {period}: {row} after {reached}")
-                reached = end
-            waiting = bill.over - reached
-            now_ms = max(c["time_ms"] for c in checkpoints.values())
-            patient = 0 < waiting < USD and now_ms < bill.last_ms + OVERAGE_WAIT_MS + 10_000
-            if waiting and not patient:
-                found.add(
-                    "overage cumulatives",
-                    f"{name} {period} in partition {partition}: {reached} of {bill.over} were sent",
-                )
-    for chain in chains.values():
-        found.add("overage cumulatives", f"nobody was over: {chain[0]}")
-
-
 def check_dead(read: Rows, inputs: Inputs, found: Differences) -> None:
     """Each malformed record is dead, once, for the right reason; and nothing else is."""
     expected = {
@@ -121,6 +55,27 @@ def check_dead(read: Rows, inputs: Inputs, found: Differences) -> None:
         same = marked == row["reason"] and row["topic"] == "usage.events"
         actual[row["partition"], row["offset"]] = row["reason"] if same else f"{row}"
     found.compare("dead letters", expected, actual)
+
+
+def check_late(read: Rows, inputs: Inputs, found: Differences) -> None:
+    """Every event that came a day late or more was set aside first, and no other was."""
+    late = {copy.number for copies in inputs.copies for copy in copies.values() if copy.late}
+    aside: set[int] = set()
+    places: set[tuple[int, str, int]] = set()
+    for row in read["usage.late"]:
+        found.check("late rows")
+        place = (row["partition"], row["topic"], row["offset"])
+        try:
+            copy, _, _ = source(inputs, row["partition"], row)
+        except (KeyError, ValueError) as error:
+            found.add("late rows", f"{place}: nothing like it was sent, {error!r}")
+            continue
+        if place in places or not copy.late:
+            found.add("late rows", f"{place}: twice, or not late at all")
+        places.add(place)
+        aside.add(copy.number)
+    found.compare("late events", dict.fromkeys(late, True), dict.fromkeys(aside, True))
+    found.fact("late events", len(late))
 
 
 def check_state(log: Log, ledger: Ledger, found: Differences) -> dict[int, dict[str, Any]]:
@@ -179,7 +134,7 @@ def check_outcomes(
         forwarded = sum(place[0] == p for place in inputs.astray)
         counts = checkpoint["outcomes"]["usage.events"]
         direct = priced["usage.events", p]
-        late = counts["late"]
+        late = sum(r["partition"] == p and r["topic"] == "usage.events" for r in read["usage.late"])
         expected = {
             "read": copies + bad,
             "priced": direct,

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from tests.storm.recount.differences import Differences
 from tests.storm.recount.home import home
-from tests.storm.recount.sent import Copy, Inputs
+from tests.storm.recount.sent import Copy, Inputs, source
 from tests.storm.recount.topics import Log, rows
 from tests.storm.traffic import Traffic
 from tests.support.oracle import HOUR, month
@@ -48,7 +48,7 @@ def counted(log: Log, traffic: Traffic, inputs: Inputs, found: Differences) -> I
             seq = row["seq"]
             try:
                 number = traffic.number(row["event_id"])
-                copy, stamp_ms, origin = _source(inputs, partition, row)
+                copy, stamp_ms, origin = source(inputs, partition, row)
             except (KeyError, ValueError) as error:
                 found.add("priced rows without a source", f"{where}: {error!r}")
                 continue
@@ -57,6 +57,8 @@ def counted(log: Log, traffic: Traffic, inputs: Inputs, found: Differences) -> I
                 continue
             seen.add(number)
             now_ms = max(now_ms, stamp_ms)
+            if row["topic"] == "usage.events" and copy.late:
+                found.add("late events counted at once", f"{where}: {origin}")
             if row["topic"] == "usage.events" and first[number] != origin[1]:
                 found.add("not the first copy", f"{where}: {origin}, first at {first[number]}")
             call = traffic.call(number, 0)
@@ -106,20 +108,6 @@ def _plain(event: dict[str, Any]) -> dict[str, Any]:
     if "usage" not in event:
         return event
     return event | {"usage": {name: n for name, n in event["usage"].items() if n}}
-
-
-def _source(
-    inputs: Inputs, partition: int, row: dict[str, Any]
-) -> tuple[Copy, int, tuple[int, int]]:
-    """The copy that a row counts, the time stamp of the record that brought it, and its place."""
-    if row["topic"] == "usage.events":
-        copy = inputs.copies[partition][row["offset"]]
-        return copy, copy.arrival_ms, (partition, row["offset"])
-    if row["topic"] != "workspace.commands":
-        raise ValueError(f"from {row['topic']}")
-    command = inputs.commands[partition][row["offset"]]
-    origin = (command.partition, command.offset)
-    return inputs.copies[command.partition][command.offset], command.timestamp_ms, origin
 
 
 def _first_copies(inputs: Inputs, partition: int, traffic: Traffic) -> dict[int, int]:

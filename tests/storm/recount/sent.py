@@ -10,12 +10,13 @@ import json
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tests.storm.recount.differences import Differences
 from tests.storm.recount.home import home
 from tests.storm.recount.topics import Log, Record
 from tests.storm.traffic import ASTRAY_HEADER, BAD_HEADER, WORKSPACES, Traffic
+from tests.support.oracle import DAY
 
 
 class Copy(NamedTuple):
@@ -24,6 +25,11 @@ class Copy(NamedTuple):
     number: int
     time_ms: int
     arrival_ms: int
+
+    @property
+    def late(self) -> bool:
+        """It claims to be from before what is remembered of ids."""
+        return self.arrival_ms - self.time_ms > DAY
 
 
 class Brought(NamedTuple):
@@ -105,6 +111,23 @@ def _read_commands(log: Log, inputs: Inputs, found: Differences) -> None:
         inputs.commands.append(commands)
         inputs.other_commands.append(others)
     found.compare("events forwarded", dict.fromkeys(inputs.astray, 1), dict(taken))
+
+
+def source(
+    inputs: Inputs, partition: int, row: dict[str, Any]
+) -> tuple[Copy, int, tuple[int, int]]:
+    """The copy that a row is about, the time stamp of the record that brought it, and its place.
+
+    Raises KeyError or ValueError where there is none.
+    """
+    if row["topic"] == "usage.events":
+        copy = inputs.copies[partition][row["offset"]]
+        return copy, copy.arrival_ms, (partition, row["offset"])
+    if row["topic"] != "workspace.commands":
+        raise ValueError(f"from {row['topic']}")
+    command = inputs.commands[partition][row["offset"]]
+    origin = (command.partition, command.offset)
+    return inputs.copies[command.partition][command.offset], command.timestamp_ms, origin
 
 
 def _copy(message: Record, traffic: Traffic) -> Copy:

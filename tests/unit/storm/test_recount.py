@@ -106,6 +106,7 @@ def log() -> Logged:
         log.topics["workspace.checkpoint", p] = [
             Kept(i, row) for i, row in enumerate([*_states(driver), closing.checkpoint[-1]])
         ]
+        log.topics["workspace.state", p] = [Kept(i, row) for i, row in enumerate(closing.state)]
     return log
 
 
@@ -168,6 +169,18 @@ def test_it_agrees_with_the_core_and_each_thing_that_is_wrong_is_found(log: Logg
     def another_step(rows: list[Any]) -> None:
         rows[0]["to_cumulative_pico"] = str(int(rows[0]["to_cumulative_pico"]) + 1)
 
+    def another_id(rows: list[Any]) -> None:
+        rows[0]["id"] = rows[1]["id"]
+
+    def published_before(rows: list[Any]) -> None:
+        rows[-1]["requests"] -= 1
+
+    def beaten_before(rows: list[Any]) -> None:
+        rows[0]["late_resolved"] -= 1
+
+    def never_published(rows: list[Any]) -> None:
+        del rows[-1]
+
     for topic, change, names in (
         ("usage.priced", cheaper, {"priced rows"}),
         ("usage.priced", doubled, {"events priced twice"}),
@@ -175,9 +188,14 @@ def test_it_agrees_with_the_core_and_each_thing_that_is_wrong_is_found(log: Logg
         ("usage.priced", replaced, {"events lost", "events priced twice"}),
         ("usage.alerts", used_more, {"alerts"}),
         ("usage.alerts", lost, {"alerts", "seq of usage.alerts"}),
+        ("usage.alerts", another_id, {"alert ids"}),
         ("usage.dead", another_reason, {"dead letters"}),
         ("usage.dead", doubled, {"dead letters"}),
         ("usage.overage", another_step, {"overage cumulatives"}),
+        ("usage.overage", another_id, {"overage ids"}),
+        ("workspace.state", published_before, {"workspaces in workspace.state"}),
+        ("workspace.state", never_published, {"workspaces in workspace.state"}),
+        ("workspace.state", beaten_before, {"heartbeats in workspace.state"}),
         ("workspace.checkpoint", miscounted, set()),
     ):
         before = {place: list(kept) for place, kept in log.topics.items()}
