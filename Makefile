@@ -9,6 +9,7 @@ BENCH_ARGS ?=
 SEED ?= 1
 EVENTS ?= 1000000
 FAULTS ?= 110
+LATE ?= 30
 STORM_ARGS ?=
 MUTANTS ?=
 BIN := .venv/bin
@@ -46,9 +47,9 @@ demo: $(STAMP)  ## start the embedded stack, replay generated calls, show and pr
 test: $(STAMP)  ## every test; prints which Kafka and which ClickHouse they used
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup $(PYTEST_ARGS)
 
-# an hour on two cores; SEED=, EVENTS= and FAULTS= make it another or a shorter one
+# an hour on two cores; SEED=, EVENTS=, FAULTS= and LATE= make it another or a shorter one
 storm: $(STAMP)  ## kill everything again and again on a real Kafka, recount every figure
-	$(BIN)/python -m tests.storm --seed $(SEED) --events $(EVENTS) --faults $(FAULTS) $(STORM_ARGS)
+	$(BIN)/python -m tests.storm --seed $(SEED) --events $(EVENTS) --faults $(FAULTS) --late $(LATE) $(STORM_ARGS)
 
 storm-mutants: $(STAMP)  ## switch each protection off in turn: the storm must notice
 	$(BIN)/python -m tests.storm.mutate $(MUTANTS)

@@ -14,6 +14,7 @@ KINDS: Final[dict[type[Fault], int]] = {
     workers.WorkerKilled: 8,
     workers.WorkersKilled: 3,
     workers.WorkerZombie: 5,
+    workers.IdleWorkerZombie: 3,
     workers.WorkerPaused: 2,
     workers.WorkerJoins: 2,
     workers.WorkerLeaves: 2,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from typing import Final
 
 from tests.servers.clickhouse import ChdbClickHouse
 from tests.servers.kafka import KafkaServer
-from tests.storm.faults.base import Fault
+from tests.storm.faults.base import PATIENCE_S, Fault
 from tests.storm.plan import Planned, plan
 from tests.storm.recount import recount
 from tests.storm.recount.differences import Differences
@@ -25,11 +26,13 @@ FAULT_S: Final = 14.0
 FULL_RATE: Final = 20_000.0
 SETTLE_S: Final = 420.0
 OVERAGE_S: Final = 75.0
+PUBLISHED_S: Final = 4.0
+"""Within this time the last change of a workspace is in `workspace.state`."""
 
 
 @dataclass
 class Struck:
-    """One planned fault and what came of it; `recovery_s` None: nothing to recover, or unknown."""
+    """One planned fault and what came of it; `recovery_s` None: there was nothing to recover."""
 
     planned: Planned
     strikes: int = 0
@@ -46,6 +49,7 @@ class Outcome:
     differences: Differences = field(default_factory=Differences)
     complaints: list[str] = field(default_factory=list)
     sending_s: float = 0
+    recount_s: float = 0
     total_s: float = 0
 
     @property
@@ -53,7 +57,15 @@ class Outcome:
         return [one for one in self.struck if one.evidence]
 
     @property
-    def ok(self) -> bool:
+    def missed(self) -> list[str]:
+        """Kinds that never landed: nothing is proved about them."""
+        landed = {one.planned.kind for one in self.landed}
+        return sorted(
+            {one.planned.kind.kind for one in self.struck if one.planned.kind not in landed}
+        )
+
+    @property
+    def exact(self) -> bool:
         return not self.complaints and not self.differences.count
 
 
@@ -94,12 +106,15 @@ def rage(
             time.sleep(OVERAGE_S)
         elif settled:
             # what is pending stays pending: nothing may change while it is recounted
+            time.sleep(PUBLISHED_S)
             _end_workers(storm)
             settled = _wait_settled(storm, tell)
         tell("recounting")
+        recounting = time.monotonic()
         client = storm.clickhouse.client(DATABASE)
         outcome.differences = recount(storm, client, traffic, storm.plans)
         client.close()
+        outcome.recount_s = time.monotonic() - recounting
         for process in (*storm.streams, *storm.sinks):
             if not process.process.running():
                 words = process.process.log[-1500:]
@@ -114,6 +129,7 @@ def _strike_all(
     storm: Storm, planned: list[Planned], outcome: Outcome, tell: Callable[[str], None]
 ) -> None:
     begun = time.monotonic()
+    shares = len(planned) + 3
     for number, one in enumerate(planned):
         each_s = (time.monotonic() - begun) / number if number else FAULT_S
         rate = storm.traffic.events / len(planned) / max(each_s, 1.0)
@@ -123,14 +139,19 @@ def _strike_all(
         fault: Fault | None = None
         while struck.strikes < ATTEMPTS and not struck.evidence:
             # every fault has its share of the traffic: one that took long leaves some to the others
-            share = (number + 1 + struck.strikes / 2) / len(planned)
-            storm.let_send(rate, min(1.0, share))
+            share = number + 1 + struck.strikes / 2
+            storm.let_send(rate, share / shares)
             fault = one.fault(struck.strikes)
             struck.strikes += 1
             fault.strike(storm)
             struck.evidence = fault.evidence
         if fault is not None and not one.hurry:
+            # that something goes on shows in events that come afterwards
+            storm.let_send(rate, (number + 1.5 + struck.strikes / 2) / shares)
             struck.recovery_s = fault.recovered(storm)
+            if struck.recovery_s == math.inf:
+                words = f"no recovery within {PATIENCE_S:.0f} s from {one.kind.kind}"
+                outcome.complaints.append(f"{words}\n{storm.complaint()}")
         took = f", {struck.recovery_s:.1f} s" if struck.recovery_s is not None else ""
         tell(
             f"{time.monotonic() - begun:5.0f} s: {storm.sent()} of {storm.traffic.events} events,"

@@ -30,13 +30,15 @@ def report(outcome: Outcome) -> str:
         lines.append(f"{name:34}{value!s:>16}")
     rate = outcome.traffic.events / outcome.sending_s if outcome.sending_s else 0
     lines.append(f"{'events/s under faults':34}{rate:>16.0f}")
+    lines.append(f"{'seconds of recount':34}{outcome.recount_s:>16.0f}")
     lines.append(f"{'seconds in all':34}{outcome.total_s:>16.0f}")
     lines.append(f"{'comparisons':34}{sum(found.checked.values()):>16}")
     lines.append(f"{'differences':34}{found.count:>16}")
     if found.count:
         lines.append(str(found))
     lines += [f"FAILED: {words}" for words in outcome.complaints]
-    failed = len(found.found) + len(outcome.complaints)
+    lines += [f"FAILED: {kind} never landed, nothing is proved of it" for kind in outcome.missed]
+    failed = len(found.found) + len(outcome.complaints) + len(outcome.missed)
     passed = len(found.checked.keys() - found.found.keys())
     lines.append(f"{passed} passed, {failed} failed")
     return "\n".join(lines)

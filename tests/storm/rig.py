@@ -7,6 +7,7 @@ import random
 import resource
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,10 +17,10 @@ from spendstream.deploy import topics_admin
 from tests.servers.clickhouse import ChdbClickHouse
 from tests.servers.kafka import KafkaServer
 from tests.storm import emitter
-from tests.storm.emitter import EmitterFiles
+from tests.storm.emitter import EmitterFiles, Sender
 from tests.storm.proxy import Proxy
 from tests.storm.recount.topics import Record, read_committed
-from tests.storm.traffic import Traffic, plans
+from tests.storm.traffic import Sending, Traffic, plans
 from tests.storm.watch import Transactions, Watched, owners
 from tests.support.exact import plan_versions
 from tests.support.rig import CHECKPOINT, Rig
@@ -176,6 +177,30 @@ class Storm(Rig):
         for files in self.files():
             files.write("rate", max(1.0, events_a_second / EMITTERS))
             files.write("limit", share * self.traffic.events / EMITTERS)
+
+    @contextmanager
+    def silence(self) -> Iterator[None]:
+        """The emitters send nothing; afterwards they go on as before."""
+        before = [(files, files.read("limit")) for files in self.files()]
+        for files, _ in before:
+            files.write("limit", 0)
+        try:
+            yield
+        finally:
+            for files, limit in before:
+                files.write("limit", limit)
+
+    def sender(self) -> Sender:
+        """One more emitter, in this process."""
+        return Sender(self.bootstrap, self.traffic, self.partitions)
+
+    def send_extra(self, count: int) -> None:
+        """New events that are no emitter's, until Kafka has them."""
+        sender = self.sender()
+        for _ in range(count):
+            sender.send(Sending(self.extra_number(), 0))
+        while not sender.flush():
+            pass
 
     def limit_files(self, size: int) -> None:
         """ClickHouse's process may write no file beyond so many bytes; −1: as before."""

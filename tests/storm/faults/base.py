@@ -7,6 +7,7 @@ and is struck again.
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -43,23 +44,21 @@ class Fault(ABC):
         """Do it, and put back what it took away; sets `evidence` where it landed."""
 
     def recovered(self, storm: Storm) -> float | None:
-        """Seconds from the damage until all went on; None where that cannot be told."""
+        """Seconds from the damage until all went on: infinitely many where it did not within
+        PATIENCE_S; None where there is nothing to recover."""
         return None
 
     def now(self) -> None:
         self.struck_at = time.time()
 
 
-def all_again(
-    storm: Storm, event: str, partitions: set[int], since: float, seconds: float = PATIENCE_S
-) -> float | None:
-    """Seconds until the last of these partitions began again (`partition_runs`, `reading`)."""
-    if not partitions:
-        return None
-    if not seen(lambda: partitions <= storm.runs_since(event, since).keys(), seconds):
-        return None
+def all_again(storm: Storm, event: str, partitions: set[int], since: float) -> float:
+    """Seconds until the last of these partitions began again (`partition_runs`, `reading`);
+    infinitely many where one did not."""
+    if not seen(lambda: partitions <= storm.runs_since(event, since).keys(), PATIENCE_S):
+        return math.inf
     begun = storm.runs_since(event, since)
-    return max(begun[partition] for partition in partitions) - since
+    return max((begun[partition] for partition in partitions), default=since) - since
 
 
 def paused_in_transaction(storm: Storm, process: Watched, partitions: set[int]) -> list[str]:
@@ -122,8 +121,9 @@ class AtInsert:
                 self._under_way -= 1
 
 
-def gone_on(storm: Storm, since: float, acknowledged: int) -> float | None:
-    """Seconds since then until ClickHouse took another insert from a sink that was told so."""
+def gone_on(storm: Storm, since: float, acknowledged: int) -> float:
+    """Seconds since then until ClickHouse took another insert from a sink that was told so;
+    infinitely many where it took none."""
     if not seen(lambda: storm.proxy.acknowledged > acknowledged, PATIENCE_S):
-        return None
+        return math.inf
     return time.time() - since

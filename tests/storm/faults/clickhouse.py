@@ -24,8 +24,7 @@ class _OnClickHouse(Fault):
         self._back, self._acknowledged = time.time(), storm.proxy.acknowledged
 
     def recovered(self, storm: Storm) -> float | None:
-        waited = gone_on(storm, self._back, self._acknowledged)
-        return None if waited is None else waited + self._back - self.struck_at
+        return gone_on(storm, self._back, self._acknowledged) + self._back - self.struck_at
 
 
 class ClickHouseStopped(_OnClickHouse):

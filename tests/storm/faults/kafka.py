@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import ClassVar
 
@@ -41,7 +42,7 @@ class BrokerStopped(Fault):
             now = storm.priced.stable_ends()
             return sum(now[p] > end for p, end in ends.items()) >= storm.partitions - 1
 
-        return time.time() - self.struck_at if seen(moved, PATIENCE_S, 0.2) else None
+        return time.time() - self.struck_at if seen(moved, PATIENCE_S, 0.2) else math.inf
 
 
 class BrokerKilled(BrokerStopped):
@@ -91,7 +92,7 @@ class HangingCheckpoint(_OnWorker):
         stranger.produce("workspace.checkpoint", None, b'["","storm"]', partition)
         stranger.flush(10)
         # batches are committed behind it, which no reader of committed records sees
-        seen(lambda: storm.priced.stable_ends()[partition] > before + 1, 10)
+        hidden = seen(lambda: storm.priced.stable_ends()[partition] > before + 1, 10)
         self.now()
         worker.process.kill()
         storm.forget(worker)
@@ -104,7 +105,7 @@ class HangingCheckpoint(_OnWorker):
             lambda: partition in storm.runs_since("partition_runs", self.struck_at), 2.0
         )
         stranger.abort_transaction(30)
-        if went_on and waits:
+        if hidden and math.isfinite(went_on) and waits:
             self.evidence = f"partition {partition} waited for its newest checkpoint to show"
 
 
@@ -146,9 +147,6 @@ class AbortedRecordsShow(_OnWorker):
         storm.start_stream()
         if copied:
             self.evidence = f"{copied} records of a batch that {worker.name} never committed"
-
-    def recovered(self, storm: Storm) -> float | None:
-        return all_again(storm, "partition_runs", self.partitions, self.struck_at)
 
 
 def _uncommitted(

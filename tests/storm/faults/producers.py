@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from tests.storm.emitter import Sender
 from tests.storm.faults.base import PATIENCE_S, Fault
-from tests.storm.rig import EMITTERS, PARTITIONS, Storm, seen
+from tests.storm.rig import EMITTERS, Storm, seen
 from tests.storm.traffic import Sending
 
 
@@ -40,7 +39,7 @@ class ClocksWrong(Fault):
 
     def strike(self, storm: Storm) -> None:
         before = _duplicates(storm)
-        sender = Sender(storm.bootstrap, storm.traffic, PARTITIONS)
+        sender = storm.sender()
         shift = self.random.randint(-3_500_000, 3_500_000)
         sent = max(1, storm.sent())
         self.now()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from typing import ClassVar
@@ -18,6 +19,8 @@ class _OnSink(Fault):
     partitions: set[int]
 
     def recovered(self, storm: Storm) -> float | None:
+        if not self.partitions:
+            return None
         return all_again(storm, "reading", self.partitions, self.struck_at)
 
 
@@ -135,7 +138,7 @@ class SinkZombie(_OnSink):
         def lost() -> bool:
             return bool(sink.lines("joining again", woken) or sink.lines("given away", woken))
 
-        if taken and seen(lost, 20):
+        if self.partitions and math.isfinite(taken) and seen(lost, 20):
             self.evidence = f"{sink.name} woke with {at.caught.token}, replaced, and gave way"
 
 

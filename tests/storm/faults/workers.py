@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from typing import ClassVar
 
-from tests.storm.faults.base import PATIENCE_S, Fault, all_again, paused_in_transaction
+from tests.storm.faults.base import (
+    LOOK_S,
+    PATIENCE_S,
+    PAUSES_S,
+    Fault,
+    all_again,
+    paused_in_transaction,
+)
 from tests.storm.rig import SESSION_S, Storm, seen
 from tests.storm.watch import Watched
 
@@ -17,6 +25,8 @@ class _OnWorker(Fault):
     partitions: set[int]
 
     def recovered(self, storm: Storm) -> float | None:
+        if not self.partitions:
+            return None
         return all_again(storm, "partition_runs", self.partitions, self.struck_at)
 
     def pick(self, storm: Storm) -> tuple[Watched, set[int]]:
@@ -75,11 +85,65 @@ class WorkerZombie(_OnWorker):
         taken = all_again(storm, "partition_runs", partitions, self.struck_at)
         woken = time.time()
         worker.process.resume()
-        if open_ and taken and seen(lambda: worker.lines("partition_fenced", woken), 10):
-            fenced = sorted({line["partition"] for line in worker.lines("partition_fenced", woken)})
+        if open_ and math.isfinite(taken) and (fenced := _fenced(worker, woken)):
             self.evidence = (
                 f"{worker.name} was replaced, woke inside {open_[0]}, fenced at {fenced}"
             )
+
+
+class IdleWorkerZombie(_OnWorker):
+    """SIGSTOP with no transaction open, so that none is aborted while it sleeps. The others have
+    gone on long before SIGCONT, when it begins one: that it was fenced is all that stops it.
+
+    Nothing else is sent meanwhile: what it wrote would be the last word of its partitions.
+    """
+
+    kind: ClassVar[str] = "idle worker zombie"
+
+    def strike(self, storm: Storm) -> None:
+        worker, partitions = self.pick(storm)
+        if len(storm.streams) < 2:
+            storm.start_stream()
+        with storm.silence():
+            if not _paused_outside_transactions(storm, worker, partitions):
+                return
+            self.now()
+            taken = all_again(storm, "partition_runs", partitions, self.struck_at)
+            before = storm.priced.stable_ends()
+            storm.send_extra(200)
+            seen(lambda: _moved(storm, before) >= partitions, LOOK_S)
+            ours = _moved(storm, before) & partitions
+            woken = time.time()
+            worker.process.resume()
+            fenced = _fenced(worker, woken)
+        if math.isfinite(taken) and ours & set(fenced):
+            self.evidence = (
+                f"{worker.name} slept outside transactions, others committed to {sorted(ours)},"
+                f" it woke and was fenced at {fenced}"
+            )
+
+
+def _paused_outside_transactions(storm: Storm, worker: Watched, partitions: set[int]) -> bool:
+    """SIGSTOP at a moment when the worker holds no rows in a transaction; whether there was one."""
+    deadline = time.monotonic() + PAUSES_S
+    while time.monotonic() < deadline:
+        worker.process.pause()
+        if partitions and not storm.priced.held(partitions):
+            return True
+        worker.process.resume()
+        time.sleep(0.1)
+    return False
+
+
+def _moved(storm: Storm, before: dict[int, int]) -> set[int]:
+    """Partitions in which more is committed than before."""
+    return {p for p, end in storm.priced.stable_ends().items() if end > before[p]}
+
+
+def _fenced(worker: Watched, since: float) -> list[int]:
+    """Partitions of which it logs that it was fenced, once it has done so."""
+    seen(lambda: worker.lines("partition_fenced", since), 10)
+    return sorted({line["partition"] for line in worker.lines("partition_fenced", since)})
 
 
 class WorkerPaused(_OnWorker):
