@@ -57,6 +57,10 @@ class Worker:
     def log(self) -> str:
         return self.log_file.read_text(errors="replace")
 
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
     def running(self) -> bool:
         return self._child.poll() is None
 
