@@ -11,6 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from threading import Semaphore
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -20,6 +21,7 @@ from spendstream.schemas.prices import PriceBook
 from spendstream.schemas.topics import INPUTS, USAGE_EVENTS, WORKSPACE_COMMANDS
 from spendstream.streams import health, metrics
 from spendstream.streams.plans_follower import PlansFollower
+from spendstream.streams.recovery import Snapshot
 from spendstream.streams.runner import PartitionRunner
 from spendstream.streams.stream_task import Shared
 from spendstream.streams.transport import BatchedConsumer, End, Fetched
@@ -33,6 +35,8 @@ MAX_TRANSACTIONS_A_SECOND: Final = 20
 """Of a worker: a commit costs about the same whatever is in it."""
 MIN_LINGER_S: Final = 0.02
 _THREADS: Final = 16
+_RECOVERIES: Final = 2
+"""At once: while one waits for the broker another decodes. The partitions get ready one by one."""
 
 
 class Engine:
@@ -57,8 +61,10 @@ class Engine:
             self._plans,
             self._executor,
             session_timeout_s,
+            Semaphore(_RECOVERIES),
         )
         self._runners: dict[int, PartitionRunner] = {}
+        self._kept: dict[int, Snapshot] = {}  # of partitions that a rebalance has revoked
         self._lock = asyncio.Lock()
         self._ready_file = ready_file
         self._consumer: BatchedConsumer | None = None
@@ -95,22 +101,32 @@ class Engine:
                 _log.error("partition_torn", partition=torn, topics=sorted(topics[torn]))
             linger_s = max(MIN_LINGER_S, len(whole) / MAX_TRANSACTIONS_A_SECOND)
             for partition in sorted(whole - self._runners.keys()):
-                self._runners[partition] = PartitionRunner(partition, self._shared, self, linger_s)
+                kept = self._kept.pop(partition, None)
+                self._runners[partition] = PartitionRunner(
+                    partition, self._shared, self, linger_s, kept
+                )
+            self._kept.clear()  # others have those now
 
     def rebalanced(self) -> None:
         """The group has given everybody their partitions; to this worker perhaps none."""
         self._joined = True
+        assert self._consumer is not None
+        if not self._consumer.assignment():
+            self._kept.clear()
 
     def committed(self, tp: TP) -> int | None:
         runner = self._runners.get(tp.partition)
         return runner.committed.get(tp.topic) if runner is not None else None
 
     async def revoke(self) -> None:
-        """A rebalance revokes everything; open transactions are let end."""
+        """A rebalance revokes everything, and mostly gives it back: states are kept until then."""
         self._joined = False
         async with self._lock:
             runners, self._runners = self._runners, {}
-            await asyncio.gather(*(runner.stop() for runner in runners.values()))
+            left = await asyncio.gather(*(runner.stop() for runner in runners.values()))
+            for partition, snapshot in zip(runners, left, strict=True):
+                if snapshot is not None:
+                    self._kept[partition] = snapshot
 
     # --- what the runners ask ---
 

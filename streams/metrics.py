@@ -63,6 +63,8 @@ commit_seconds = Histogram(
 
 # Also of every assignment, so each rebalance adds some. Alert on a rate that lasts.
 recoveries = Counter("spendstream_worker_recoveries_total", "Partitions recovered.")
+# Of those: nobody had committed to the partition meanwhile, so nothing was read.
+resumed = Counter("spendstream_worker_resumed_total", "Partitions gone on with from memory.")
 recovery_seconds = Histogram(
     "spendstream_worker_recovery_seconds",
     "From assignment or error to running.",

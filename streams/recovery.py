@@ -7,6 +7,7 @@ see aborted records, those of a batch that never committed are among them.
 from __future__ import annotations
 
 from collections import deque
+from typing import NamedTuple
 
 import structlog
 
@@ -31,26 +32,30 @@ IdsLog = deque[tuple[int, int]]
 """(partition time, offset) of records of `workspace.ids` that may hold live ids, oldest first."""
 
 
-def recover(
-    reader: LogReader, partition: int, partitions: int, epochs: dict[str, str]
-) -> tuple[PartitionState, IdsLog]:
+class Snapshot(NamedTuple):
+    """A partition as its last checkpoint committed it, and at which offset that checkpoint lies."""
+
+    state: PartitionState
+    ids_log: IdsLog
+    checkpoint_at: int
+
+
+def recover(reader: LogReader, partition: int, partitions: int, epochs: dict[str, str]) -> Snapshot:
     """Restore a partition. The caller has fenced every other owner before.
 
     Raises:
         EpochChanged, RetentionOvertook, CheckpointLost: an operator must decide.
         Recoverable: try again.
     """
-    checkpoint, records = _read_checkpoint(reader, partition)
+    checkpoint, checkpoint_at, records = _read_checkpoint(reader, partition)
     state = PartitionState(partition, partitions)
     if checkpoint is None:
         check_first_start(reader, partition)
         for topic in INPUTS:
             state.checkpoint.inputs[topic].epoch = epochs[topic]
         state.checkpoint.ids_epoch = epochs[WORKSPACE_IDS]
-        return state, deque()
-    losses = find_losses(reader, checkpoint, epochs)
-    if losses:
-        raise halted(partition, losses)
+        return Snapshot(state, deque(), checkpoint_at)
+    _check(reader, partition, checkpoint, epochs)
     state.checkpoint = checkpoint
     for record in records.values():
         if checkpoint.covers(record.era, record.upto):
@@ -68,14 +73,45 @@ def recover(
         workspaces=len(state.workspaces),
         ids=len(state.ids),
     )
-    return state, ids_log
+    return Snapshot(state, ids_log, checkpoint_at)
+
+
+def still_stands(
+    reader: LogReader, snapshot: Snapshot, partition: int, epochs: dict[str, str]
+) -> bool:
+    """Whether a snapshot from before a rebalance is what `recover` would restore: nobody has
+    committed to the partition since. The caller has fenced every other owner before.
+
+    Raises:
+        EpochChanged, RetentionOvertook: an operator must decide.
+        Recoverable: try again.
+    """
+    known = snapshot.state.checkpoint
+    last: Checkpoint | None = None
+    for message in read_to_end(reader, WORKSPACE_CHECKPOINT, partition, snapshot.checkpoint_at):
+        value = message.value()
+        if message.key() == CHECKPOINT_KEY and value is not None:
+            last = decode_checkpoint(value)
+    if last != known:
+        return False
+    _check(reader, partition, known, epochs)
+    return True
+
+
+def _check(
+    reader: LogReader, partition: int, checkpoint: Checkpoint, epochs: dict[str, str]
+) -> None:
+    losses = find_losses(reader, checkpoint, epochs)
+    if losses:
+        raise halted(partition, losses)
 
 
 def _read_checkpoint(
     reader: LogReader, partition: int
-) -> tuple[Checkpoint | None, dict[bytes, StateRecord]]:
-    """The last checkpoint, and of each key the newest record that it covers."""
+) -> tuple[Checkpoint | None, int, dict[bytes, StateRecord]]:
+    """The last checkpoint and its offset, and of each key the newest record that it covers."""
     checkpoint: Checkpoint | None = None
+    checkpoint_at = 0
     settled: dict[bytes, StateRecord] = {}
     pending: list[tuple[bytes, StateRecord]] = []
     for message in read_to_end(reader, WORKSPACE_CHECKPOINT, partition, 0):
@@ -85,7 +121,7 @@ def _read_checkpoint(
         if key != CHECKPOINT_KEY:
             pending.append((key, decode_state_record(value)))
             continue
-        checkpoint = decode_checkpoint(value)
+        checkpoint, checkpoint_at = decode_checkpoint(value), message.offset() or 0
         for pending_key, record in pending:
             if checkpoint.covers(record.era, record.upto):
                 settled[pending_key] = record
@@ -93,7 +129,7 @@ def _read_checkpoint(
         # wait for a later one: the batch may have been cut differently when it was done again, and
         # a later checkpoint would then let it win over what is newer.
         pending.clear()
-    return checkpoint, settled
+    return checkpoint, checkpoint_at, settled
 
 
 def _read_ids(reader: LogReader, state: PartitionState) -> IdsLog:

@@ -33,6 +33,7 @@ from spendstream.streams.poison import (
     detail_of,
     where_of,
 )
+from spendstream.streams.recovery import Snapshot
 from spendstream.streams.stream_task import Shared, StreamTask, recover_task
 from spendstream.streams.transport import End, Fetched
 
@@ -67,7 +68,18 @@ class PartitionRunner:
         trouble: why it does not run, for people.
     """
 
-    def __init__(self, partition: int, shared: Shared, inputs: Inputs, linger_s: float) -> None:
+    def __init__(
+        self,
+        partition: int,
+        shared: Shared,
+        inputs: Inputs,
+        linger_s: float,
+        kept: Snapshot | None = None,
+    ) -> None:
+        """
+        Args:
+            kept: what the last runner of the partition left, if that was in this process.
+        """
         self.partition = partition
         self.ready = False
         self.committed: dict[str, int] = {}
@@ -76,6 +88,7 @@ class PartitionRunner:
         self._shared = shared
         self._inputs = inputs
         self._linger_s = linger_s
+        self._kept = kept
         self._merge = ArrivalMerge(partition, inputs)
         self._search = PoisonSearch()
         self._left: Fetched | None = None  # of a batch that was cut
@@ -88,17 +101,20 @@ class PartitionRunner:
         """Take a fetched batch; one from before the last seek is dropped, it is read again."""
         await self._merge.offer(batch)
 
-    async def stop(self) -> None:
-        """Let the open transaction end, then forget everything."""
+    async def stop(self) -> Snapshot | None:
+        """Commit the open transaction, and leave what whoever comes next may go on with."""
         while not self._life.done():
             # again and again: `wait_for` of Python 3.11 swallows a cancel that comes together with
             # what it waits for, and a rebalance would wait for this runner for ever
             self._life.cancel()
             await asyncio.wait({self._life}, timeout=1.0)
         if self._step is not None:
-            # whether it failed is nobody's business any more: the next owner recovers
-            await asyncio.gather(self._step, return_exceptions=True)
+            ended = await asyncio.gather(self._step, return_exceptions=True)
+            if isinstance(ended[0], BaseException):
+                self._drop()  # the next owner recovers, so why is nobody's business any more
+        task, self._task = self._task, None
         self._drop()
+        return await self._in_executor(task.release) if task is not None else None
 
     def standing(self, log_end: Callable[[str], int | None]) -> Standing:
         """How the partition stands; for any thread, and as old as the last fetch.
@@ -177,8 +193,8 @@ class PartitionRunner:
     async def _recover(self) -> StreamTask:
         started = time.monotonic()
         self._inputs.pause(self.partition)
-        task = await self._in_executor(recover_task, self.partition, self._shared)
-        self._task = task
+        kept, self._kept = self._kept, None
+        task = await self._in_executor(self._restore, kept)
         self.ready, self.trouble = True, None
         self.committed = task.positions()
         self._search.recovered(self.committed)
@@ -186,9 +202,16 @@ class PartitionRunner:
         self._merge.start(task.state, generation)
         metrics.recoveries.inc()
         metrics.recovery_seconds.observe(time.monotonic() - started)
+        resumed = kept is not None and task.state is kept.state
+        metrics.resumed.inc(resumed)
         batch = task.state.checkpoint.batch
-        self._log.info("partition_runs", batch=batch, upto=self.committed)
+        self._log.info("partition_runs", batch=batch, upto=self.committed, resumed=resumed)
         return task
+
+    def _restore(self, kept: Snapshot | None) -> StreamTask:
+        # noted here, in the thread: who is cancelled meanwhile does not get what this returns
+        self._task = recover_task(self.partition, self._shared, kept)
+        return self._task
 
     async def _batch(self, task: StreamTask) -> None:
         """Wait for records or for something to be due, and commit one transaction."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Semaphore
 from typing import Final
 
 from confluent_kafka import KafkaException
@@ -34,7 +35,6 @@ from spendstream.streams.core.state import (
     CHECKPOINT_KEY,
     Checkpoint,
     InputPosition,
-    PartitionState,
     encode_json,
 )
 from spendstream.streams.errors import CoreFailed, PartitionError, WorkerAtFault
@@ -42,7 +42,7 @@ from spendstream.streams.losses import TOPICS
 from spendstream.streams.plans_follower import PlansFollower
 from spendstream.streams.poison import Condemned, RecordPlace
 from spendstream.streams.reading import LogReader, topic_ids
-from spendstream.streams.recovery import IdsLog, recover
+from spendstream.streams.recovery import Snapshot, recover, still_stands
 from spendstream.streams.topics_check import check_topics
 from spendstream.streams.transactions import PartitionProducer
 from spendstream.streams.transport import Fetched
@@ -65,6 +65,9 @@ class Shared:
     plans: PlansFollower
     executor: Executor
     session_timeout_s: float
+    recovering: Semaphore
+    """Held while a state is read from the log: those that were all read at once would all be ready
+    last, because they share one interpreter."""
 
 
 class StreamTask:
@@ -79,20 +82,20 @@ class StreamTask:
         self,
         partition: int,
         shared: Shared,
-        state: PartitionState,
+        snapshot: Snapshot,
         producer: PartitionProducer,
-        ids_log: IdsLog,
     ) -> None:
-        self.state = state
+        self.state = snapshot.state
         self.events = 0
         self.committed_at = time.monotonic()
         self._partition = partition
         self._shared = shared
         self._producer = producer
-        self._ids_log = ids_log
+        self._ids_log = snapshot.ids_log
+        self._checkpoint_at = snapshot.checkpoint_at
         self._batch: Batch | None = None
         self._began = 0.0
-        self._tally = metrics.Tally(state.checkpoint)
+        self._tally = metrics.Tally(self.state.checkpoint)
         self._first: RecordPlace | None = None  # of the transaction in the making
 
     def positions(self) -> dict[str, int]:
@@ -179,6 +182,7 @@ class StreamTask:
         assert batch is not None
         producer, checkpoint, ids_log = self._producer, self.state.checkpoint, self._ids_log
         ids_offset: list[int] = []
+        checkpoint_offset: list[int] = []
         if batch.digests:
             tag = Tag(checkpoint.era, checkpoint.upto, checkpoint.time_ms)
             ids = pack(tag, batch.digests)
@@ -191,8 +195,11 @@ class StreamTask:
         with self._blaming(None):
             closing = finish(self.state, batch)
         producer.send(WORKSPACE_STATE, closing.state)
-        producer.send(WORKSPACE_CHECKPOINT, closing.checkpoint)
+        *changed, (key, last) = closing.checkpoint
+        producer.send(WORKSPACE_CHECKPOINT, changed)
+        producer.send_to(WORKSPACE_CHECKPOINT, self._partition, key, last, checkpoint_offset.append)
         producer.commit()
+        self._checkpoint_at = checkpoint_offset[-1]
         ids_log.extend((checkpoint.time_ms, offset) for offset in ids_offset)
         self._batch, self._first, self.events = None, None, 0
         self.committed_at = time.monotonic()
@@ -202,6 +209,20 @@ class StreamTask:
     def close(self) -> None:
         """Abort what is open; the object is of no more use."""
         self._producer.close()
+
+    def release(self) -> Snapshot | None:
+        """Commit what is open and let go of the partition; what is in memory then is the log's.
+
+        Only after steps that went well. None: the commit failed, and nothing may be believed.
+        """
+        try:
+            if self._batch is not None:
+                self.commit()
+        except Exception:
+            return None  # whatever it was: nobody waits for this any more, the next owner recovers
+        finally:
+            self.close()
+        return Snapshot(self.state, self._ids_log, self._checkpoint_at)
 
     def _begin(self) -> Batch:
         self._producer.begin()
@@ -249,8 +270,11 @@ def _write_first(producer: PartitionProducer, checkpoint: Checkpoint) -> None:
     producer.commit()
 
 
-def recover_task(partition: int, shared: Shared) -> StreamTask:
+def recover_task(partition: int, shared: Shared, kept: Snapshot | None = None) -> StreamTask:
     """Fence every other owner of the partition, and restore what the last commit left.
+
+    Args:
+        kept: from before a rebalance; it is gone on with where nobody has committed since.
 
     Raises:
         PartitionError: named by what to do next.
@@ -261,10 +285,15 @@ def recover_task(partition: int, shared: Shared) -> StreamTask:
         reader = LogReader(shared.bootstrap_servers)
         try:
             epochs = topic_ids(shared.bootstrap_servers, TOPICS)
-            state, ids_log = recover(reader, partition, shared.partitions, epochs)
+            if kept is not None and still_stands(reader, kept, partition, epochs):
+                snapshot = kept
+            else:
+                del kept
+                with shared.recovering:
+                    snapshot = recover(reader, partition, shared.partitions, epochs)
         finally:
             reader.close()
-        checkpoint, epoch = state.checkpoint, epochs[CONTROL_PLANS]
+        checkpoint, epoch = snapshot.state.checkpoint, epochs[CONTROL_PLANS]
         known = checkpoint.control.get(CONTROL_PLANS, InputPosition())
         shared.plans.wait_for(epoch, known.upto, _PLANS_TIMEOUT_S)
         checkpoint.control[CONTROL_PLANS] = InputPosition(epoch, known.upto)
@@ -274,4 +303,4 @@ def recover_task(partition: int, shared: Shared) -> StreamTask:
     except BaseException:  # whatever it was, the producer's threads must not outlive it
         producer.close()
         raise
-    return StreamTask(partition, shared, state, producer, ids_log)
+    return StreamTask(partition, shared, snapshot, producer)

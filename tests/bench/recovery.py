@@ -98,7 +98,7 @@ def _fill(rig: Rig, workspaces: int, events: int) -> None:
     for n in range(events):
         call = Call(f"fill-{n}", now, f"ws-{n % workspaces}")
         key = call.workspace_id.encode()
-        producer.produce(USAGE_EVENTS, call.value(), key, headers=call.headers())
+        producer.produce(USAGE_EVENTS, call.value(), key, headers=list(call.headers()))
         if n % 10_000 == 0:
             producer.poll(0.05)
     producer.flush()

@@ -20,6 +20,7 @@ from tests.support.oracle import USD, LimitFact, PlanFact
 from tests.support.records import Call, Headers, calls_of_now
 from tests.support.rig import PARTITIONS, Rig
 from tests.support.waiting import until
+from tests.support.workers import Worker
 
 pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("engine")]
 
@@ -114,6 +115,34 @@ def test_workers_come_and_go(rig: Rig) -> None:
     rig.wait_settled()
     check_exact(rig, sent)
     assert "partition_torn" not in "".join(worker.log for worker in rig.workers)
+
+
+def test_after_a_rebalance_a_worker_goes_on_from_memory_with_what_it_keeps(rig: Rig) -> None:
+    sent = calls_of_now(0, 9_000, workspaces=60)
+    steady = threading.Thread(target=trickle, args=(rig, sent))
+    first = rig.worker().wait_ready()
+    steady.start()
+    rig.wait_taken(1_000)
+    second = rig.worker().wait_ready()
+    moved = set(starts(second))
+    kept = set(range(PARTITIONS)) - moved
+    assert moved
+    assert kept
+    until(lambda: all(starts(first)[p] for p in kept), 30, lambda: str(starts(first)))
+    rig.wait_taken(4_000)
+    second.stop()
+    steady.join()
+    rig.wait_settled()
+    check_exact(rig, sent)
+    # nobody had committed to those; what comes home was another's meanwhile, and is read anew
+    assert all(starts(first)[p] for p in kept)
+    assert not any(starts(first)[p] for p in moved)
+
+
+def starts(worker: Worker) -> dict[int, bool]:
+    """Of each partition, whether the worker went on from memory when it last began."""
+    lines = [json.loads(line) for line in worker.log.splitlines() if "partition_runs" in line]
+    return {line["partition"]: line["resumed"] for line in lines}
 
 
 def trickle(rig: Rig, sent: list[Call], size: int = 200, pause_s: float = 0.25) -> None:

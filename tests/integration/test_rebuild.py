@@ -91,7 +91,7 @@ def recovered(bootstrap: str) -> list[PartitionState]:
     reader = LogReader(bootstrap)
     try:
         epochs = topic_ids(bootstrap, TOPICS)
-        return [recover(reader, p, PARTITIONS, epochs)[0] for p in range(PARTITIONS)]
+        return [recover(reader, p, PARTITIONS, epochs).state for p in range(PARTITIONS)]
     finally:
         reader.close()
 

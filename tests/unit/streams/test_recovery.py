@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
+from typing import Any
+
 import pytest
 from confluent_kafka import Message
 from hypothesis import given
@@ -14,8 +17,10 @@ from spendstream.streams.core.state import (
     Accepted,
     Checkpoint,
     Counters,
+    PartitionState,
     Saved,
     StateRecord,
+    decode_checkpoint,
     encode_json,
     state_key,
 )
@@ -33,6 +38,33 @@ def checkpoint(events: int, commands: int, *accepted: tuple[int, int]) -> Messag
     value.inputs[USAGE_EVENTS].upto = events
     value.inputs[WORKSPACE_COMMANDS].upto = commands
     return Message(key=CHECKPOINT_KEY, value=encode_json(value))
+
+
+@pytest.mark.parametrize(
+    ("log", "stands"),
+    [
+        ([checkpoint(9, 0)], True),
+        # aborted, on a broker that shows it
+        ([checkpoint(9, 0), state((12, 0), 1)], True),
+        # another worker had the partition meanwhile
+        ([checkpoint(9, 0), state((12, 0), 1), checkpoint(12, 0)], False),
+        # and the broker has compacted ours away
+        ([checkpoint(12, 0)], False),
+        # the topic was made anew
+        ([], False),
+    ],
+)
+def test_what_was_kept_stands_only_where_its_checkpoint_is_the_last(
+    monkeypatch: pytest.MonkeyPatch, log: list[Message], stands: bool
+) -> None:
+    def nothing_wrong(*_: Any) -> None: ...
+
+    monkeypatch.setattr(recovery, "read_to_end", lambda *_: iter(log))
+    monkeypatch.setattr(recovery, "_check", nothing_wrong)
+    kept = PartitionState(0, 1)
+    kept.checkpoint = decode_checkpoint(checkpoint(9, 0).value() or b"")
+    snapshot = recovery.Snapshot(kept, deque(), 7)
+    assert recovery.still_stands(None, snapshot, 0, {}) is stands  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -86,7 +118,7 @@ def test_the_newest_committed_state_counts(
 def state_of(log: list[Message], monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """Requests by workspace, as recovery sees them."""
     monkeypatch.setattr(recovery, "read_to_end", lambda *_: iter(log))
-    last, records = recovery._read_checkpoint(None, 0)  # type: ignore[arg-type]
+    last, _, records = recovery._read_checkpoint(None, 0)  # type: ignore[arg-type]
     assert last is not None
     return {
         record.workspace_id: record.state.total.requests
