@@ -24,7 +24,7 @@ from spendstream.schemas.topics import (
     WORKSPACE_IDS,
     WORKSPACE_STATE,
 )
-from spendstream.streams import metrics
+from spendstream.streams import garbage, metrics
 from spendstream.streams.condemned import condemn
 from spendstream.streams.core.finish import finish
 from spendstream.streams.core.ids import REMEMBER_MS, Tag, pack
@@ -289,7 +289,7 @@ def recover_task(partition: int, shared: Shared, kept: Snapshot | None = None) -
                 snapshot = kept
             else:
                 del kept
-                with shared.recovering:
+                with shared.recovering, garbage.building():
                     snapshot = recover(reader, partition, shared.partitions, epochs)
         finally:
             reader.close()

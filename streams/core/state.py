@@ -22,6 +22,9 @@ OUTCOMES: Final = ("priced", "duplicate", "late", "dead", "forwarded", "repeated
 """`repeated`: a command for a late row that was resolved already."""
 
 
+_NO_PLAN: Final = PlanInForce(DEFAULT_PLAN, 0, NEVER)
+
+
 class Counters(msgspec.Struct, gc=False):
     """Sums over counted events; `cost` and `charge` leave unpriced events out.
 
@@ -130,7 +133,7 @@ class Workspace:
             0,
         ]
         self.minute_second = 0
-        self.force = PlanInForce(DEFAULT_PLAN, 0, NEVER)
+        self.force = _NO_PLAN
         self.plan_revision = -1
         self.decision = ""
         self.due_ms = NEVER
