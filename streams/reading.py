@@ -137,6 +137,9 @@ def partition_count(bootstrap_servers: str, topic: str) -> int:
         metadata = admin.list_topics(topic, timeout=TIMEOUT_S).topics[topic]
     except KafkaException as error:
         raise Recoverable(f"no answer from {bootstrap_servers}: {error}") from error
-    if metadata.error is not None or not metadata.partitions:
+    denied = metadata.error
+    if denied is not None and denied.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+        raise Recoverable(f"DESCRIBE on {topic} is missing: grant it to the worker's user")
+    if denied is not None or not metadata.partitions:
         raise Recoverable(f"topic {topic} is missing; `spendstream topics create` makes it")
     return len(metadata.partitions)

@@ -12,6 +12,7 @@ from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from spendstream.schemas.kafka_advice import with_advice
 from spendstream.streams.core.outputs import Row
 from spendstream.streams.errors import Fenced, PartitionError, Recoverable
 
@@ -25,6 +26,7 @@ _FENCED: Final = {
     KafkaError.PRODUCER_FENCED,
     KafkaError.INVALID_PRODUCER_ID_MAPPING,
 }
+_AFTERMATH: Final = {KafkaError._STATE, KafkaError._FATAL}
 
 
 class PartitionProducer:
@@ -67,7 +69,7 @@ class PartitionProducer:
             for key, value in rows:
                 produce(topic, value, key, partition)
         except (KafkaException, BufferError) as error:
-            raise _named(error) from error
+            raise self._why(error) from error
 
     def send_to(
         self,
@@ -87,7 +89,7 @@ class PartitionProducer:
         try:
             self._producer.produce(topic, value, key, partition, on_delivery=delivered)
         except (KafkaException, BufferError) as error:
-            raise _named(error) from error
+            raise self._why(error) from error
 
     def commit(self) -> None:
         """Commit the open transaction; after an error nothing of it may be believed."""
@@ -103,9 +105,22 @@ class PartitionProducer:
         with suppress(KafkaException):
             self._producer.abort_transaction(2.0)
 
+    def _why(self, error: KafkaException | BufferError) -> PartitionError:
+        """Why nothing can be queued: once a transaction has failed, `produce` only says that it
+        cannot, and `commit_transaction`, which cannot succeed any more, what has happened: a
+        message that was refused, a right that is missing, or that this producer is fenced."""
+        cause = error.args[0] if error.args else None
+        if isinstance(cause, KafkaError) and cause.code() in _AFTERMATH:
+            try:
+                self._producer.commit_transaction(_COMMIT_TIMEOUT_S)
+            except KafkaException as told:
+                return _named(told)
+        return _named(error)
+
 
 def _named(error: KafkaException | BufferError) -> PartitionError:
     cause = error.args[0] if error.args else None
-    if isinstance(cause, KafkaError) and cause.code() in _FENCED:
-        return Fenced(str(cause))
-    return Recoverable(str(cause or error))
+    if not isinstance(cause, KafkaError):
+        return Recoverable(str(error))
+    said = with_advice(cause.name(), cause.str())
+    return Fenced(said) if cause.code() in _FENCED else Recoverable(said)

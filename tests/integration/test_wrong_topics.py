@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from spendstream.deploy import topics_admin
+from spendstream.schemas.topics import BY_NAME
 from tests.servers.kafka import KafkaServer
 from tests.support.exact import check_exact
 from tests.support.records import calls_of_now
@@ -56,3 +58,32 @@ def test_an_output_topic_that_is_not_as_it_should_be_holds_everything_up(
     topics_admin.create(rig.bootstrap, PARTITIONS, 1)
     rig.wait_settled()
     check_exact(rig, sent)
+
+
+@pytest.mark.parametrize("topic", ["usage.priced", "workspace.checkpoint", "workspace.ids"])
+def test_a_topic_that_takes_only_small_messages_is_named(
+    rig: Rig, admin: AdminClient, topic: str
+) -> None:
+    set_max_message_bytes(admin, topic, 1_000)
+    sent = calls_of_now(0, 600)
+    rig.send(sent)
+    worker = rig.worker()
+    until(lambda: "`spendstream topics check`" in worker.log, 40, lambda: worker.log[-3000:])
+    [said, *_] = [line for line in worker.log.splitlines() if "`spendstream topics check`" in line]
+    assert f"{topic} [" in said
+    assert "max.message.bytes is too small" in said
+    [mismatch] = topics_admin.check(rig.bootstrap)
+    declared = BY_NAME[topic].max_message_bytes
+    assert mismatch == f"{topic}: max.message.bytes is 1000, should be {declared}"
+
+    set_max_message_bytes(admin, topic, declared)
+    rig.wait_settled()
+    check_exact(rig, sent)
+
+
+def set_max_message_bytes(admin: AdminClient, topic: str, count: int) -> None:
+    setting = ConfigEntry(
+        "max.message.bytes", str(count), incremental_operation=AlterConfigOpType.SET
+    )
+    resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[setting])
+    admin.incremental_alter_configs([resource])[resource].result(30)
