@@ -185,6 +185,8 @@ class Engine:
         """Why the worker is not well (empty: it is), and figures beside it."""
         standings = self.standings()
         found = health.reasons(standings, self._joined, time.monotonic() - self._beat)
+        if self._consumer is not None:
+            found += self._consumer.missing_rights()
         running = sum(standing.running for standing in standings)
         return found, {"assigned": len(standings), "running": running}
 

@@ -10,6 +10,7 @@ Offset arithmetic could not tell, as transactions and compaction leave holes.
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Mapping, Set
 from typing import Any, NamedTuple, Protocol, cast
@@ -25,6 +26,7 @@ from faust.transport.drivers.aiokafka import (
 from faust.types import TP, AppT, Message
 
 from spendstream.streams import tolerant_reader
+from spendstream.streams.refusals import RETRY_S, Refusals, Refused
 
 FETCH_MIN_BYTES = 1_048_576
 FETCH_MAX_WAIT_MS = 50
@@ -67,6 +69,20 @@ class BatchSchema(Schema[Any, Any]):
         return message.value
 
 
+class _InformativeCommits(aiokafka.AIOKafkaConsumer):  # type: ignore[misc]
+    """Faust ends the worker where the group's offsets, which are informative here, are refused."""
+
+    def __init__(self, refusals: Refusals, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._refusals = refusals
+
+    async def commit(self, offsets: Any = None) -> None:
+        try:
+            await super().commit(offsets)
+        except Refused as error:
+            self._refusals.note(error)
+
+
 class BatchedConsumerThread(AIOKafkaConsumerThread):
     """Fetches committed records in large batches, and stamps them with the seek generation."""
 
@@ -74,13 +90,34 @@ class BatchedConsumerThread(AIOKafkaConsumerThread):
         super().__post_init__()
         self._generations: dict[TP, int] = defaultdict(int)
         self._handed_out: dict[TP, int] = {}
+        self.refusals = Refusals()
+
+    async def on_start(self) -> None:
+        await super().on_start()
+        # ends with the thread's loop
+        self._heeding = asyncio.create_task(self._heed_the_group())
+
+    async def _heed_the_group(self) -> None:
+        """Take from the group's coordinator what it wants somebody to know before it goes on."""
+        while True:
+            await asyncio.sleep(RETRY_S)
+            coordinator = self._ensure_consumer()._coordinator
+            try:
+                coordinator.check_errors()
+            except Refused as error:
+                self.refusals.note(error)
+                coordinator.request_rejoin()  # its heartbeats have ended
+            except Exception as error:  # as what a fetch raises: a new process may fare better
+                await self.crash(error)
+                return
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         conf = self.app.conf
         tolerant_reader.install()
         # Faust sets `_assignor` here and hard-codes a fetch wait of 1.5 s
         self._assignor = self.app.assignor
-        return aiokafka.AIOKafkaConsumer(
+        return _InformativeCommits(
+            self.refusals,
             client_id=conf.broker_client_id,
             group_id=conf.id,
             bootstrap_servers=server_list(transport.url, transport.default_port),
@@ -105,7 +142,12 @@ class BatchedConsumerThread(AIOKafkaConsumerThread):
     ) -> dict[TP, Fetched]:
         # Runs on the consumer's thread, as `seek_all` does; nothing is awaited after the records
         # were taken, so no seek can come between them and their number.
-        records = await super()._fetch_records(*args, **kwargs)
+        try:
+            records = await super()._fetch_records(*args, **kwargs)
+        except Refused as error:
+            self.refusals.note(error)
+            await asyncio.sleep(RETRY_S)
+            return {}
         for tp, batch in records.items():
             self._handed_out[tp] = batch[-1].offset + 1
         return {
@@ -146,6 +188,8 @@ class BatchedConsumerThread(AIOKafkaConsumerThread):
             state = assignment.state_value(tp)
             if not state.has_valid_position or state.lso is None or state.position < state.lso:
                 return None
+            if self.refusals.since_fetched(tp.topic, state.timestamp):
+                return None  # there may be more by now: it cannot be seen
             ends[tp] = End(int(state.position), self._handed_out.get(tp, 0))
         return ends
 
@@ -182,10 +226,9 @@ class BatchedConsumer(Consumer):
         waited: Any = await self._wait_next_records(timeout)
         fetched, active = waited
         generation_id = self.app.consumer_generation_id
-        if fetched is None or self.should_stop:
-            return
-        if not self.flow_active:
-            await self.perform_seek()
+        # Without flow, the base would seek here: in the middle of a rebalance, by the assignment
+        # that is ending, and the next one would then begin at the group's offsets, which are old.
+        if fetched is None or self.should_stop or not self.flow_active:
             return
         for tp, batch in fetched.items():
             stopped: bool = not self.flow_active  # other tasks change it meanwhile
@@ -228,6 +271,10 @@ class BatchedConsumer(Consumer):
 
     def rejoin(self) -> None:
         self._thread.rejoin()
+
+    def missing_rights(self) -> list[str]:
+        """What Kafka does not let this worker read, in plain words. For any thread."""
+        return self._thread.refusals.lasting()
 
 
 class BatchedTransport(Transport):

@@ -4,6 +4,7 @@ kafka               the run's broker; a test uses topic names of its own
 kafka_server        makes brokers of the test's own, to kill and start again
 broker              a broker of the test module's own: its topics have their real names
 apache_broker       the same, where it has Apache Kafka's transactions
+guarded_broker      Apache Kafka that minds who may do what
 clickhouse          the run's ClickHouse; a test uses a database of its own
 clickhouse_database the name of a fresh database in it
 clickhouse_server   makes servers of the test's own
@@ -15,11 +16,13 @@ import os
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TypeVar
 
 import pytest
 
 from tests.servers import shared
+from tests.servers.apache import MINDS_ACLS, ApacheKafka
 from tests.servers.base import Server, ServerUnavailableError
 from tests.servers.clickhouse import ClickHouseServer, own_clickhouse
 from tests.servers.kafka import REQUIRED, KafkaServer, TansuKafka, own_kafka
@@ -66,6 +69,13 @@ def apache_broker(broker: KafkaServer) -> KafkaServer:
     if broker.kind == "tansu":
         pytest.skip("the embedded broker has not all of Apache Kafka's transactions")
     return broker
+
+
+@pytest.fixture(scope="module")
+def guarded_broker() -> Iterator[KafkaServer]:
+    """What no ACL is about, everybody may. From its jars: Docker's image is not told how."""
+    with contextmanager(_makes)("kafka", partial(ApacheKafka, properties=MINDS_ACLS)) as make:
+        yield make()
 
 
 @pytest.fixture

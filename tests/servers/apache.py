@@ -44,6 +44,10 @@ group.initial.rebalance.delay.ms=0
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
 """
+MINDS_ACLS = """\
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+allow.everyone.if.no.acl.found=true
+"""
 
 
 class ApacheKafka(LocalKafka):
@@ -52,9 +56,14 @@ class ApacheKafka(LocalKafka):
     kind = "apache"
     name = "Apache Kafka"
 
-    def __init__(self, data_dir: Path | None = None) -> None:
-        """Raises ServerUnavailableError where Java or Maven is missing."""
+    def __init__(self, data_dir: Path | None = None, properties: str = "") -> None:
+        """Raises ServerUnavailableError where Java or Maven is missing.
+
+        Args:
+            properties: further lines of server.properties.
+        """
         self._jars = jars()
+        self._further = properties
         super().__init__(data_dir)
         self._properties = self._directory.path / "server.properties"
         self._formatted = False
@@ -74,6 +83,7 @@ class ApacheKafka(LocalKafka):
             _PROPERTIES.format(
                 port=self.port, controller_port=controller_port, logs=self._directory.path / "logs"
             )
+            + self._further
         )
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         tool = ["kafka.tools.StorageTool", "format", "-t", f"x{cluster[1:]}"]
