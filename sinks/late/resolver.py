@@ -32,7 +32,7 @@ from spendstream.sinks.late import metrics
 from spendstream.sinks.late.commands import DUPLICATE, READMIT, command
 from spendstream.sinks.late.marks import Marks
 from spendstream.sinks.late.outbox import Outbox, Undelivered
-from spendstream.sinks.late.table import counted_ids, read_page
+from spendstream.sinks.late.table import counted_ids, read_page, stored_upto
 from spendstream.sinks.late.window import Loaded, MissingRows, Sent, Window, ripe
 
 TURN_SECONDS: Final = 0.2
@@ -163,7 +163,6 @@ class Resolver:
             self._check(number, window, loaded)
         if not seqs or loaded.priced < partition.next_priced:
             return
-        self._check(number, window, loaded)
         page = read_page(self._store, number, seqs)
         if not page:
             raise MissingRows(f"the rows from seq {seqs.start} on are missing in table late")
@@ -175,6 +174,7 @@ class Resolver:
         if not rows:
             return
         counted = counted_ids(self._store, number, rows, time.time_ns() // 1_000_000)
+        self._check(number, window, loaded)  # afterwards: it may have lost them just now
         kinds = [
             DUPLICATE if (row.workspace_id, row.event_id) in counted else READMIT for row in rows
         ]
@@ -192,7 +192,7 @@ class Resolver:
 
     def _check(self, number: int, window: Window, loaded: Loaded) -> None:
         """See that ClickHouse still has what was loaded: an id that it lost would count twice."""
-        stored = self._store.positions(number)
+        stored = stored_upto(self._store, number)
         wanted = {
             USAGE_LATE: max(loaded.late, window.mark or 0),
             USAGE_PRICED: loaded.priced,
@@ -201,7 +201,8 @@ class Resolver:
             if stored.get(topic, 0) < seq:
                 raise MissingRows(
                     f"{topic}[{number}] was stored up to seq {seq}, ClickHouse has only"
-                    f" {stored.get(topic, 0)}: it lost data. Nothing is resolved until it is back"
+                    f" {stored.get(topic, 0)} rows of it: it lost data. Nothing is resolved until"
+                    " it is back: restore a newer backup"
                 )
 
     def _failed(self, doing: str, error: Exception, seconds: float) -> None:

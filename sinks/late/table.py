@@ -37,6 +37,22 @@ WHERE (workspace_id, event_id) IN (
 )
 """
 
+_STORED: Final = """
+SELECT topic, least(max(seq), sum(rows)) FROM positions WHERE partition = {partition:UInt32}
+GROUP BY topic
+"""
+
+
+def stored_upto(store: Store, partition: int) -> dict[str, int]:
+    """Up to which seq a topic's rows were stored, all of them; where some are missing, how many
+    there are. Raises Retry, Refused.
+
+    The highest seq alone says nothing: a sink that did not notice that ClickHouse was restored from
+    a backup has gone on above what was lost.
+    """
+    rows = store.query(_STORED, {"partition": partition})
+    return {str(topic): int(str(upto)) for topic, upto in rows}
+
 
 def read_page(store: Store, partition: int, seqs: range) -> list[LateRow]:
     """The rows with these seqs, in order, as far as they make PAGE_BYTES. Raises Retry, Refused."""

@@ -296,6 +296,19 @@ def test_clickhouse_that_was_restored_is_not_believed(loading: Rig, play: PlayCo
     assert late_seqs(core) == [10]
 
 
+def test_nor_is_one_that_was_restored_under_a_running_loader(loading: Rig, play: PlayCore) -> None:
+    core = play(loading, 20)
+    loading.send([first_copy(seq, f"counted-{seq}") for seq in range(1, 11)])
+    loader = loading.start()
+    loading.wait_loaded(10)
+    for table in ("usage_raw", "usage_ids", "positions"):
+        loading.client.command(f"TRUNCATE TABLE {table}")
+    loading.send([first_copy(seq, f"counted-{seq}") for seq in range(11, 21)])
+    loading.send([copy_of(1, "counted-7", 20)], USAGE_LATE)
+    loading.wait(lambda: loader.said("up to seq 20, ClickHouse has only 10 rows"), "the alarm")
+    assert not core.commands
+
+
 @pytest.mark.parametrize(("days", "kind"), [(36, "readmit"), (38, "duplicate")])
 def test_ids_that_have_expired_are_looked_for_in_the_raw_rows(
     loading: Rig, play: PlayCore, days: int, kind: str
