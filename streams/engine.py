@@ -110,8 +110,7 @@ class Engine:
     def rebalanced(self) -> None:
         """The group has given everybody their partitions; to this worker perhaps none."""
         self._joined = True
-        assert self._consumer is not None
-        if not self._consumer.assignment():
+        if self._consumer is not None and not self._consumer.assignment():
             self._kept.clear()
 
     def committed(self, tp: TP) -> int | None:
