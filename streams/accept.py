@@ -102,6 +102,7 @@ def _go_on(checkpoint: Checkpoint, losses: list[Loss], by: str, reason: str) -> 
         topic, epoch, offset = one.topic, one.to_epoch, one.to_offset
         if topic == WORKSPACE_IDS:
             checkpoint.ids_epoch, checkpoint.ids_from = epoch, offset
+            checkpoint.priced_marks = []  # which say since when ids are known
         elif topic == CONTROL_PLANS:
             checkpoint.control[topic] = InputPosition(epoch, offset)
         elif topic == WORKSPACE_CHECKPOINT:

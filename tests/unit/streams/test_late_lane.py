@@ -17,8 +17,13 @@ from spendstream.schemas.topics import (
     USAGE_LATE,
     USAGE_PRICED,
     WORKSPACE_COMMANDS,
+    WORKSPACE_IDS,
 )
+from spendstream.streams.accept import _go_on
 from spendstream.streams.core.ids import IdIndex
+from spendstream.streams.core.state import Moved
+from spendstream.streams.errors import RetentionOvertook
+from spendstream.streams.losses import Loss
 from tests.support.core import Driver
 from tests.support.oracle import DAY, HOUR
 from tests.support.records import NOON, Call, Record
@@ -250,6 +255,22 @@ def test_a_newer_row_that_is_remembered_does_not_vouch_for_an_older_one() -> Non
     assert len(world.rows(USAGE_LATE)) == 3
     world.settle()
     assert len(world.rows(USAGE_PRICED)) == 3
+
+
+def test_ids_that_an_operator_gave_up_vouch_for_nothing() -> None:
+    world = late_world()
+    first, second = world.decide(0, 9)
+    world.command(first)  # "other" is counted, and its id is lost before the second copy's turn
+    state = world.driver.state
+    lost = Moved(WORKSPACE_IDS, "epoch", 0, "epoch", 5)
+    _go_on(state.checkpoint, [Loss(RetentionOvertook, lost, "", "")], "operator", "")
+    state.ids, state.next_mark_ms = IdIndex(), 0  # as recovery finds them
+    world.command(second)
+    assert [row["event_id"] for row in world.rows(USAGE_PRICED)] == ["first", "other"]
+    world.settle()
+    assert len(world.rows(USAGE_PRICED)) == 2
+    world.event("fresh", world.now)
+    assert state.checkpoint.priced_marks == [(world.now, 2)]
 
 
 def test_booked_to_the_open_period_where_its_own_has_closed() -> None:
