@@ -74,7 +74,7 @@ class ClickHouseProxy(ABC):
         self._server.server_close()
 
     def _serve(self, request: BaseHTTPRequestHandler) -> None:
-        body = request.rfile.read(int(request.headers.get("content-length") or 0))
+        body = _body(request)
         url = parse_qs(urlsplit(request.path).query)
         text = url.get("query", [""])[0].encode() + body
         insert = _INSERT.match(text)
@@ -103,6 +103,18 @@ class ClickHouseProxy(ABC):
             return Answer(response.status, response.getheaders(), response.read())
         finally:
             connection.close()
+
+
+def _body(request: BaseHTTPRequestHandler) -> bytes:
+    """All of it: clickhouse-connect sends the rows of `insert` in chunks."""
+    if "chunked" not in request.headers.get("transfer-encoding", ""):
+        return request.rfile.read(int(request.headers.get("content-length") or 0))
+    chunks: list[bytes] = []
+    while size := int(request.rfile.readline(), 16):
+        chunks.append(request.rfile.read(size))
+        request.rfile.readline()
+    request.rfile.readline()
+    return b"".join(chunks)
 
 
 def _tell(request: BaseHTTPRequestHandler, answer: Answer | None) -> None:
