@@ -147,7 +147,8 @@ class Positions:
         """The high watermark, which a consumer of committed records does not tell: to it the first
         open transaction is the end (librdkafka 2.16)."""
         where = TopicPartition(SINK_POSITIONS, self._partition)
-        ends = AdminClient(self._config.client_settings()).list_offsets(
+        admin = AdminClient(self._config.client_settings())  # once it is gone, nobody answers
+        ends = admin.list_offsets(
             {where: OffsetSpec.latest()},  # type: ignore[no-untyped-call]
             isolation_level=IsolationLevel.READ_UNCOMMITTED,
             request_timeout=TRANSACTION_TIMEOUT_S,
