@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 from itertools import pairwise
 
 import pytest
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 
 from spendstream.schemas.topics import USAGE_EVENTS
 from spendstream.streams.core.ids import REMEMBER_MS, IdIndex, Tag, digest, pack, unpack
+from spendstream.streams.core.state import Checkpoint
+from spendstream.streams.losses import _expired
 from tests.support.core import Driver
 from tests.support.oracle import DAY, HOUR
 from tests.support.records import NOON, Call, arrive
@@ -115,6 +118,14 @@ def test_what_a_recovery_reads_is_kept_as_of_its_last_time(
     index.forget(now)
     live = [now < (at // 60_000 + 1) * 60_000 + HOUR for at in last.values()]
     assert known(index, list(last)) == live
+
+
+@pytest.mark.parametrize(("days", "expired"), [(0, True), (7, True), (8, False)])
+def test_deleted_ids_are_a_loss_only_after_an_outage_that_input_does_not_survive(
+    days: int, expired: bool
+) -> None:
+    stopped_at = time.time_ns() // 1_000_000 - days * DAY
+    assert _expired(Checkpoint(0, time_ms=stopped_at)) == expired
 
 
 def test_what_has_expired_is_dropped() -> None:
