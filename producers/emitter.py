@@ -28,6 +28,7 @@ from typing import Any, Final
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from spendstream.producers import cloudevent, forks, kafka_errors, settings
+from spendstream.producers.client_log import ClientLog
 from spendstream.producers.outgoing import Outgoing
 from spendstream.producers.spool import Spool
 from spendstream.producers.stats import Counters, Drop, EmitterStats, log
@@ -83,6 +84,7 @@ class UsageEmitter:
         self._spool_directory = settings.spool(spool)
         self._spool_bytes = settings.spool_bytes(spool_bytes)
         self._spool: Spool | None = None
+        self._client_log = ClientLog()
         self._closed = False
         self._forked = False
         self._producer: Producer | None = None
@@ -225,9 +227,14 @@ class UsageEmitter:
     def _produce(self, message: Outgoing, value: bytes, key: bytes) -> bool:
         """False: closed. Raises BufferError where the queue is full, and what Kafka's client does
         where it refuses the event."""
-        producer = self._producer or self._restart()
+        producer = self._producer
+        if producer is None:  # one whose queue is empty is false, too
+            producer = self._restart()
         if producer is None:
-            return False
+            if self._closed:
+                return False
+            self._set_aside(None, message, value, key)
+            return True
         message.reports = self._counters.to_report()
         try:
             producer.produce(
@@ -304,15 +311,18 @@ class UsageEmitter:
         if message.row is None:
             self._drop(message, Drop.ABANDONED)
 
-    def _set_aside(self, producer: Producer, message: Outgoing, value: bytes, key: bytes) -> None:
+    def _set_aside(
+        self, producer: Producer | None, message: Outgoing, value: bytes, key: bytes
+    ) -> None:
         """Keep what `producer` can take no more for its successor. Raises BufferError.
 
-        Another thread makes that one: it takes milliseconds, and this may be the caller's.
+        Another thread makes that one: it takes milliseconds, and this may be the caller's. After a
+        fork there is none yet.
         """
         if len(self._aside) >= _MAX_ASIDE:
             raise BufferError
         self._aside.append((message, value, key))
-        if self._producer is not producer:  # the other thread was faster
+        if self._producer is not producer or self._closed:  # the other thread was faster
             self._take_back()
 
     def _take_back(self) -> None:
@@ -330,7 +340,7 @@ class UsageEmitter:
                 {
                     **self._config,
                     "stats_cb": self._on_stats,
-                    "logger": log,
+                    "logger": self._client_log,
                 }
             )
         except (KafkaException, TypeError, ValueError) as error:
@@ -346,6 +356,7 @@ class UsageEmitter:
                 self._room,
             )
             self._spool.start()
+        self._take_back()  # before its thread sees that something is aside, and retires it
         threading.Thread(
             target=self._serve, args=(producer,), name="spendstream-emitter", daemon=True
         ).start()
@@ -374,15 +385,18 @@ class UsageEmitter:
             return int(producer.flush(1.0))  # hands its events over
 
     def _restart(self) -> Producer | None:
-        """The producer after a fork or a fatal error; None after close()."""
-        with self._starting:
-            if self._closed:
-                return None
-            if self._producer is None:
+        """The producer after a fork; None after close(), and while it is being made: by another
+        thread, or by this one, where a signal handler emits."""
+        if self._closed or not self._starting.acquire(blocking=False):
+            return None
+        try:
+            if self._producer is None and not self._closed:
                 self._start()
                 if self._forked and "multiprocessing" in sys.modules:
                     _close_with_worker(self)
             return self._producer
+        finally:
+            self._starting.release()
 
     def _retire(self, producer: Producer) -> None:
         """Replace a producer that cannot go on: its broker forgot it, with all it had sent.
@@ -399,7 +413,6 @@ class UsageEmitter:
                 return
         log.warning("the broker does not know its client any more; a new one goes on")
         producer.purge()
-        self._take_back()
 
     def _on_delivery(self, message: Outgoing, error: KafkaError | None, report: Message) -> None:
         if error is None:

@@ -17,6 +17,7 @@ tries again every RETRY_S, and the emitter goes on as if there were none.
 from __future__ import annotations
 
 import contextlib
+import queue
 import sqlite3
 import threading
 import time
@@ -27,8 +28,8 @@ from typing import Final
 
 from spendstream.producers.outgoing import Outgoing
 from spendstream.producers.spool_file import Row, reason_code
-from spendstream.producers.spool_ranges import RowRanges
 from spendstream.producers.spool_store import SpoolStore
+from spendstream.producers.spool_waiting import WaitingRows
 from spendstream.producers.stats import Counters, Drop, log
 
 GATHER_S: Final = 0.02
@@ -73,11 +74,12 @@ class Spool:
         self._changes: deque[tuple[Outgoing, bytes, bytes]] = deque()
         self._changed_bytes = 0
         self._markers: deque[threading.Event] = deque()
-        self._wake = threading.Event()
+        # an event's `set` takes a lock, which a signal handler that emits would wait for in vain
+        self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._hurry = threading.Event()
         self._closing = False
         self._usable = True  # until the disk says otherwise
-        self._waiting = RowRanges()
+        self._waiting = WaitingRows()
         self._undeleted: list[int] = []
         self.store = SpoolStore(directory, max_bytes, self._say)
         self._retry_at = 0.0
@@ -86,8 +88,7 @@ class Spool:
         self._delay = _FIRST_DELAY_S
         self._said: dict[str, float] = {}
         self._to_say: list[str] = []
-        self._holding = 0
-        self._lock = threading.Lock()
+        self._holding: deque[None] = deque()  # a number that needs no lock
         self.rows = 0  # on disk now
         self._thread = threading.Thread(target=self._run, name="spendstream-spool", daemon=True)
 
@@ -98,7 +99,7 @@ class Spool:
     @property
     def held(self) -> int:
         """How many events only the spool has, because Kafka's client does not."""
-        return self._holding + len(self._waiting)
+        return len(self._holding) + len(self._waiting)
 
     def keep(self, message: Outgoing, value: bytes, key: bytes) -> bool:
         """To disk, in case: Kafka's client has it. False: the spool cannot take it."""
@@ -114,8 +115,7 @@ class Spool:
         if message.row is None and not self._takes():
             return False
         message.kept = True
-        with self._lock:
-            self._holding += 1
+        self._holding.append(None)
         message.waits = True
         self._change(message, value, key)
         return True
@@ -138,14 +138,14 @@ class Spool:
         marker = threading.Event()
         self._markers.append(marker)
         self._hurry.set()
-        self._wake.set()
+        self._wake.put(None)
         return self._thread.is_alive() and marker.wait(timeout)
 
     def close(self, timeout: float) -> None:
         """What is on disk stays there."""
         self._closing = True
         self._hurry.set()
-        self._wake.set()
+        self._wake.put(None)
         self._thread.join(timeout)
 
     def _takes(self) -> bool:
@@ -159,8 +159,8 @@ class Spool:
         # not exact when threads race; the spool's thread sets it back many times a second
         self._changed_bytes += len(value)
         self._changes.append((message, value, key))
-        if not self._wake.is_set():
-            self._wake.set()
+        if self._wake.empty():
+            self._wake.put(None)
 
     # ------------------------------------------------------------------ the spool's own thread
 
@@ -180,9 +180,11 @@ class Spool:
             self._to_say.clear()
             if closing:
                 break
-            if self._wake.wait(self._pause()):
+            with contextlib.suppress(queue.Empty):
+                self._wake.get(timeout=self._pause())
                 self._hurry.wait(GATHER_S)
-            self._wake.clear()
+                while True:
+                    self._wake.get_nowait()
             self._hurry.clear()
         self.store.close()
 
@@ -210,7 +212,7 @@ class Spool:
 
     def _open(self) -> None:
         try:
-            self._waiting = RowRanges(self.store.open())
+            self._waiting = WaitingRows(self.store.open())
         except (OSError, sqlite3.Error) as error:
             self._cannot("open", error)
             return
@@ -254,8 +256,7 @@ class Spool:
             message.done = True
             self._counters.dropped(Drop.SPOOL_FULL)
         # last, so that an event is counted twice for a moment, never not at all
-        with self._lock:
-            self._holding -= 1
+        self._holding.pop()
 
     def _write(self, fresh: list[Row]) -> bool:
         unreported = self._counters.unconfirmed
@@ -285,25 +286,25 @@ class Spool:
         room = self._room()
         if not self._waiting or room <= 0 or time.monotonic() < self._send_at:
             return
-        first, last = self._waiting.front(min(room, _SEND_ROWS))
+        numbers = self._waiting.front(min(room, _SEND_ROWS))
         try:
-            rows = self.store.read(first, last)
+            rows = {row.row: row for row in self.store.read(numbers)}
         except (OSError, sqlite3.Error) as error:
             self._send_at = time.monotonic() + RETRY_S
             self._cannot("read", error)
             return
-        sent = 0
-        for row in rows:
-            message = Outgoing(row.event_id, row.source, row.time_ms)
-            message.row, message.kept = row.row, True
-            if not self._send(message, row.value, row.key):
-                last = row.row - 1
-                break
-            sent += 1
-        if last >= first:
-            self._waiting.take(last)
-            for _ in range(last - first + 1 - sent):
+        done = 0
+        for number in numbers:
+            row = rows.get(number)
+            if row is None:
                 self._counters.dropped(Drop.UNREADABLE)
+            else:
+                message = Outgoing(row.event_id, row.source, row.time_ms)
+                message.row, message.kept = number, True
+                if not self._send(message, row.value, row.key):
+                    break
+            done += 1
+        self._waiting.take(done)
 
     def _adopt(self) -> None:
         self._adopt_at = time.monotonic() + _ADOPT_EVERY_S

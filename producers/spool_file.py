@@ -18,7 +18,7 @@ import ctypes
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -26,9 +26,9 @@ VERSION: Final = 1
 _PAGE: Final = 4096
 _FEW_PAGES: Final = 4096
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-# One statement for many rows: Python's module gives up the interpreter lock at each step, and in a
-# service with a busy thread waits up to 5 ms to get it back. Powers of two, so that few statements
-# have to be compiled and kept.
+# One statement, and one row of its result, for many rows: Python's module gives up the interpreter
+# lock at each step, and in a service with a busy thread waits up to 5 ms to get it back. Powers of
+# two, so that few statements have to be compiled and kept.
 _SIZES: Final = (256, 128, 64, 32, 16, 8, 4, 2, 1)
 
 _SCHEMA: Final = (
@@ -50,6 +50,17 @@ _INSERT: Final = {
 }
 _DELETE: Final = {
     size: f"DELETE FROM events WHERE row IN ({', '.join('?' * size)})" for size in _SIZES
+}
+
+
+# columns in hex, since SQLite cannot put blobs together; in any order
+_TOGETHER: Final = (
+    "group_concat(row || ' ' || hex(key) || ' ' || hex(value) || ' ' || hex(event_id) || ' '"
+    " || hex(source) || ' ' || time_ms)"
+)
+_READ: Final = {
+    size: f"SELECT {_TOGETHER} FROM events WHERE row IN ({', '.join('?' * size)})"
+    for size in _SIZES
 }
 
 
@@ -144,17 +155,28 @@ class SpoolFile:
 
     def ranges(self) -> list[tuple[int, int]]:
         """All rows there are, as ranges without gaps."""
-        return self._connection.execute(
-            "SELECT min(row), max(row) FROM"
-            " (SELECT row, row - row_number() OVER (ORDER BY row) AS run FROM events)"
-            " GROUP BY run ORDER BY 1"
-        ).fetchall()
-
-    def read(self, first: int, last: int) -> list[Row]:
-        found = self._connection.execute(
-            f"SELECT {_COLUMNS} FROM events WHERE row BETWEEN ? AND ? ORDER BY row", (first, last)
+        (found,) = self._ask(
+            "SELECT group_concat(first || ' ' || last) FROM"
+            " (SELECT min(row) AS first, max(row) AS last FROM"
+            " (SELECT row, row - row_number() OVER (ORDER BY row) AS run FROM events) GROUP BY run)"
         )
-        return [Row(*row) for row in found.fetchall()]
+        pairs = (text.split(" ") for text in (found or "").split(",") if text)
+        return sorted((int(first), int(last)) for first, last in pairs)
+
+    def read(self, numbers: Sequence[int]) -> list[Row]:
+        """Those of these rows that are there, in ascending order."""
+        return _rows(
+            self._connection.execute(_READ[len(part)], part).fetchone()[0]
+            for part in _parts(numbers)
+        )
+
+    def first(self, limit: int) -> list[Row]:
+        """The first rows, in ascending order."""
+        return _rows(
+            self._ask(
+                f"SELECT {_TOGETHER} FROM (SELECT * FROM events ORDER BY row LIMIT {limit:d})"
+            )
+        )
 
     def shrink(self) -> None:
         """Give an empty file's pages back."""
@@ -228,6 +250,14 @@ def salvage(path: Path) -> Iterator[Row]:
                     last = row[0] if order == "ASC" else last
 
 
+def salvage_unreported(path: Path) -> int:
+    """The count of drops in a damaged file; 0 where it cannot be read."""
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(path)) as damaged:
+        for (dropped,) in damaged.execute("SELECT dropped FROM unreported"):
+            return dropped if isinstance(dropped, int) else 0
+    return 0
+
+
 def _fill_up(path: Path) -> None:
     """SQLite reads nothing at all of a file that is shorter than its header says."""
     with path.open("r+b") as file:
@@ -240,6 +270,16 @@ def _fill_up(path: Path) -> None:
 def _sound(row: tuple[object, ...]) -> bool:
     *_, time_ms = row
     return all(isinstance(column, bytes) for column in row[1:5]) and isinstance(time_ms, int)
+
+
+def _rows(together: Iterable[str | None]) -> list[Row]:
+    """From results of `_TOGETHER`."""
+    rows = []
+    for line in (line for lines in together if lines for line in lines.split(",")):
+        row, key, value, event_id, source, time_ms = line.split(" ")
+        of = bytes.fromhex
+        rows.append(Row(int(row), of(key), of(value), of(event_id), of(source), int(time_ms)))
+    return sorted(rows)
 
 
 T = TypeVar("T")

@@ -23,12 +23,14 @@ from spendstream.producers.spool_file import (
     reason_code,
     remove,
     salvage,
+    salvage_unreported,
     set_aside,
 )
 from spendstream.producers.spool_slots import Slot
 
 _BATCH: Final = 1_000
 _FORK_WAIT_S: Final = 1.0
+_NO_LIMIT: Final = 2**40  # what a damaged file had, an earlier limit let in
 
 
 class SpoolStore:
@@ -46,6 +48,7 @@ class SpoolStore:
         self._adopting: Slot | None = None
         self._file: SpoolFile | None = None
         self._files: list[SpoolFile] = []
+        self._damage: Exception | None = None  # of the file, until there is a new one
         # held while SQLite works: a fork in the midst of it would leave the child a library whose
         # locks nobody ever opens
         self._touching = threading.Lock()
@@ -93,11 +96,11 @@ class SpoolStore:
             self._mend(error)
             raise
 
-    def read(self, first: int, last: int) -> list[Row]:
+    def read(self, numbers: Sequence[int]) -> list[Row]:
         assert self._file is not None
         try:
             with self._touching:
-                return self._file.read(first, last)
+                return self._file.read(numbers)
         except sqlite3.Error as error:
             self._mend(error)
             raise
@@ -149,8 +152,11 @@ class SpoolStore:
 
     def _open_slot(self, slot: Slot) -> SpoolFile | None:
         """None where the file is to be left alone."""
+        whole = slot.path.with_suffix(".mended")
+        if whole.exists() and not slot.path.exists():  # killed between the two renames
+            whole.rename(slot.path)
         try:
-            return self._opened(slot.path)
+            return self._opened(slot.path, self._max_bytes)
         except SpoolNewerError as error:
             self._say(str(slot.path), f"the spool takes another file: {error}")
         except sqlite3.Error as error:
@@ -161,46 +167,55 @@ class SpoolStore:
             self._say(str(slot.path), f"the spool takes another file: {slot.path} is in use")
         return None
 
-    def _opened(self, path: Path) -> SpoolFile:
+    def _opened(self, path: Path, max_bytes: int) -> SpoolFile:
         with self._touching:
-            file = SpoolFile(path, self._max_bytes)
+            file = SpoolFile(path, max_bytes)
             self._files.append(file)
         return file
 
     def _close(self, file: SpoolFile) -> None:
         with self._touching, contextlib.suppress(sqlite3.Error):
             file.close()
+        if file in self._files:
             self._files.remove(file)
 
     def _mend(self, error: Exception) -> None:
-        """A new file, where this one is damaged."""
-        if not is_damage(error) or self._file is None:
+        """A new file, where this one is damaged. Where that fails, tried again with the next write:
+        a closed file fails until then."""
+        if self._file is None:
             return
-        damaged = self._file
-        self._close(damaged)
-        try:
-            self._file = self._replacement(damaged.path, error)
-            # rows are known by their numbers; those that are not found any more are lost
-            self._file.number_above(damaged)
-        except BaseException:  # half a file is none; the slot is somebody else's then
-            self._file = None
-            if self._slot is not None:
-                self._slot.release()
-            raise
+        if self._damage is None:
+            if not is_damage(error):
+                return
+            self._damage = error
+            self._close(self._file)
+        new = self._replacement(self._file.path, self._damage)
+        # rows are known by their numbers; those that are not found any more are lost
+        new.number_above(self._file)
+        self._file, self._damage = new, None
 
     def _replacement(self, path: Path, error: Exception) -> SpoolFile:
-        """A new file for a damaged one, with what can still be read of that."""
-        aside = set_aside(path)
-        file = self._opened(path)
+        """A new file for a damaged one, with what can still be read of that.
+
+        It takes the other's place when it is whole: where it fails, or the process is killed, the
+        damaged file is still there.
+        """
+        whole = path.with_suffix(".mended")
+        remove(whole)
+        new = self._opened(whole, _NO_LIMIT)
         try:
             with self._touching:
-                found = salvage(aside)
+                found = salvage(path)
                 while rows := list(itertools.islice(found, _BATCH)):
-                    file.write(rows, (), 0)
-                file.number_above_rows()
-        except BaseException:  # whatever it was, an open connection holds the file's lock
-            self._close(file)
-            raise
+                    new.write(rows, (), 0)
+                new.write((), (), salvage_unreported(path))
+        finally:
+            self._close(new)
+        if Path(f"{whole}-wal").exists():
+            raise OSError(f"no room for {whole}, which is to replace a damaged file")
+        aside = set_aside(path)
+        whole.rename(path)
+        file = self._opened(path, self._max_bytes)
         self._say(
             aside.name,
             f"the spool's file {path} is damaged ({error}): {file.rows} events could be read, the"
@@ -209,28 +224,29 @@ class SpoolStore:
         return file
 
     def _empty(self, path: Path) -> Iterator[tuple[list[int], int]]:
+        assert self._file is not None
         try:
-            left = self._opened(path)
+            left = self._opened(path, self._max_bytes)
         except sqlite3.Error as error:
             if not is_damage(error):
                 raise
             left = self._replacement(path, error)
         try:
+            while moved := self._move(left):
+                yield moved, 0
             with self._touching:
-                ranges = left.ranges()
-            for first, last in ranges:
-                for start in range(first, last + 1, _BATCH):
-                    yield self._move(left, start, min(last, start + _BATCH - 1)), 0
-            yield [], left.unreported
+                # before it is removed: a kill in between leaves both, to be reported twice
+                self._file.write((), (), self._file.unreported + left.unreported)
         finally:
             self._close(left)
         with self._touching:
             remove(path)
+        yield [], left.unreported
 
-    def _move(self, left: SpoolFile, first: int, last: int) -> list[int]:
+    def _move(self, left: SpoolFile) -> list[int]:
         assert self._file is not None
         with self._touching:
-            rows = left.read(first, last)
+            rows = left.first(_BATCH)
             mine = [row._replace(row=self._file.number()) for row in rows]
             # a kill in between leaves them in both: sent twice, counted once
             self._file.write(mine, (), self._file.unreported)

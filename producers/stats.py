@@ -9,8 +9,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Final
 
 LOG_EVERY_S: Final = 10.0
@@ -73,10 +76,16 @@ class EmitterStats:
 
 
 class Counters:
-    """Thread-safe counts of one emitter in one process."""
+    """Thread-safe counts of one emitter in one process.
+
+    What `emit()` calls (`dropped`, `unspooled`, `to_report`, `not_reported`) never waits for the
+    lock: a signal handler or a finalizer may emit while its own thread holds it.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        # what was found locked: done by whoever takes the lock next
+        self._put_off: deque[Callable[[], None]] = deque()
         self._delivered = 0
         self._dropped: dict[Drop, int] = {}
         self._reported: dict[Drop, int] = {}
@@ -98,27 +107,25 @@ class Counters:
 
     def dropped(self, why: Drop, kind: str = "", detail: str = "") -> None:
         """Count a drop. The first `detail` of each `kind` is logged word for word."""
-        with self._lock:
-            self._dropped[why] = self._dropped.get(why, 0) + 1
-            self._unreported += 1
-            self.unconfirmed += 1
-            # bounded, because a kind may come from a foreign exception's name
-            if kind and kind not in self._details and len(self._details) < 100:
-                self._details[kind] = detail
+        self._without_waiting(partial(self._drop, why, kind, detail))
 
     def to_report(self) -> int:
         """How many drops the next event is to say: those that none has said."""
-        if not self._unreported:  # nearly always, and this is inside emit()
+        if not self._unreported and not self._put_off:  # nearly always, and this is inside emit()
             return 0
-        with self._lock:
+        if not self._lock.acquire(blocking=False):
+            return 0  # the event after it says so
+        try:
+            self._catch_up()
             reports, self._unreported = self._unreported, 0
             return reports
+        finally:
+            self._lock.release()
 
     def not_reported(self, reports: int) -> None:
         """The event that was to say so did not arrive."""
         if reports:
-            with self._lock:
-                self._unreported += reports
+            self._without_waiting(partial(self._give_back, reports))
 
     def owe(self, drops: int) -> None:
         """An earlier process dropped them and could not say so."""
@@ -132,12 +139,13 @@ class Counters:
             self._recovered += events
 
     def unspooled(self, events: int) -> None:
-        with self._lock:
-            self._unspooled += events
+        self._without_waiting(partial(self._not_spooled, events))
 
     @property
     def abandoned(self) -> int:
-        return self._dropped.get(Drop.ABANDONED, 0)
+        with self._lock:
+            self._catch_up()
+            return self._dropped.get(Drop.ABANDONED, 0)
 
     def transmitted(self, client: str, messages: int, queued: int) -> None:
         """How many messages a client has sent so far, each as often as it was sent.
@@ -147,6 +155,7 @@ class Counters:
         Some of the queue was not sent yet, so this is never too high, and right once it is empty.
         """
         with self._lock:
+            self._catch_up()
             # a client that was replaced is not forgotten; there are few
             self._transmitted[client] = messages
             done = self._delivered + sum(self._dropped.get(why, 0) for why in _AFTER_QUEUE)
@@ -155,6 +164,7 @@ class Counters:
 
     def snapshot(self, queued: int, spooled: int = 0) -> EmitterStats:
         with self._lock:
+            self._catch_up()
             return EmitterStats(
                 queued,
                 self._delivered,
@@ -169,6 +179,7 @@ class Counters:
         """Log what was dropped since the last report, at most every LOG_EVERY_S seconds."""
         now = time.monotonic()
         with self._lock:
+            self._catch_up()
             if now < self._next_log and not at_once:
                 return
             fresh = {
@@ -186,3 +197,30 @@ class Counters:
             log.warning("%d usage events dropped: %s", count, _PLAIN[why])
         for kind, detail in details.items():
             log.warning("first of its kind (%s): %s", kind, detail)
+
+    def _without_waiting(self, change: Callable[[], None]) -> None:
+        self._put_off.append(change)
+        while self._put_off and self._lock.acquire(blocking=False):
+            try:
+                self._catch_up()
+            finally:
+                self._lock.release()
+
+    def _catch_up(self) -> None:
+        """With the lock. More may be put off meanwhile, by this very thread, too."""
+        while self._put_off:
+            self._put_off.popleft()()
+
+    def _drop(self, why: Drop, kind: str, detail: str) -> None:
+        self._dropped[why] = self._dropped.get(why, 0) + 1
+        self._unreported += 1
+        self.unconfirmed += 1
+        # bounded, because a kind may come from a foreign exception's name
+        if kind and kind not in self._details and len(self._details) < 100:
+            self._details[kind] = detail
+
+    def _give_back(self, reports: int) -> None:
+        self._unreported += reports
+
+    def _not_spooled(self, events: int) -> None:
+        self._unspooled += events

@@ -178,6 +178,32 @@ def test_what_expires_or_may_not_be_sent_now_is_sent_later(
     assert settled(usage).stats.spooled == usage.stats.lost == 0
 
 
+def test_what_expired_partition_by_partition_is_sent_many_at_a_time_in_the_order_of_emission(
+    broker: Broker, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = make()
+    send(usage, *range(3_000))
+    settled(usage)
+    expiring = list(broker.queue)
+    broker.queue.clear()
+    broker.queue.extend(queued for p in range(12) for queued in expiring[p::12])
+    store = usage._spool.store  # type: ignore[union-attr]
+    reads: list[int] = []
+    read = store.read
+
+    def noted(rows: list[int]) -> list[spool_file.Row]:
+        reads.append(len(rows))
+        return read(rows)
+
+    monkeypatch.setattr(store, "read", noted)
+    monkeypatch.setattr(spool, "_FIRST_DELAY_S", 0.5)
+    usage._spool._delay = 0.5  # type: ignore[union-attr]
+    broker.finish(KafkaError._MSG_TIMED_OUT)
+    until(lambda: len(broker.queue) == 3_000, 20)
+    assert [queued.id for queued in broker.queue] == names(*range(3_000))
+    assert reads == [1_000] * 3
+
+
 def test_what_can_never_be_sent_is_dropped_and_leaves_the_disk(broker: Broker, make: Make) -> None:
     usage = make()
     send(usage, 1)
@@ -314,6 +340,60 @@ def test_damage_that_shows_while_it_is_used_is_mended_and_losses_are_counted(
     send(usage, 5_000)
     assert usage.flush(30) == 0
     assert "id-5000" in broker.ids()
+
+
+def test_damage_that_cannot_be_mended_yet_is_mended_later(
+    broker: Broker, make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker.limit = 0
+    usage = make(queue_buffering_max_messages=100)
+    send(usage, *range(6_000), event=EVENT.model_copy(update={"metadata": {"text": "x" * 1_000}}))
+    assert settled(usage).stats.spooled == 6_000
+    path = tmp_path / "spool" / "0.sqlite"
+    obstacle = path.with_suffix(".mended")  # where the new file is made
+    obstacle.mkdir()
+    with usage._spool.store._touching, path.open("r+b") as file:  # type: ignore[union-attr]
+        file.seek(path.stat().st_size // 3 // 4096 * 4096)
+        file.write(b"\xff" * 4096)
+    broker.limit, broker.away = 100, False
+    until(lambda: "cannot be used" in caplog.text, 20)
+    assert not list(path.parent.glob("*.damaged-*"))
+    obstacle.rmdir()
+    assert usage.flush(30) == 0
+    stats = settled(usage).stats
+    assert stats.delivered + stats.dropped[Drop.UNREADABLE] == 6_000
+    assert len(set(broker.ids())) == stats.delivered > 5_000
+    assert (stats.recovered, stats.queued, stats.spooled) == (0, 0, 0)
+    assert len(list(path.parent.glob("0.damaged-*.sqlite"))) == 1
+
+
+def test_a_kill_just_before_the_new_file_takes_its_place_loses_nothing(
+    broker: Broker, make: Make, tmp_path: Path
+) -> None:
+    usage = make()
+    send(usage, *range(100))
+    usage.close(0)
+    broker.queue.clear()
+    path = tmp_path / "spool" / "0.sqlite"
+    path.rename(path.with_suffix(".mended"))
+    make()
+    until(lambda: len(broker.queue) == 100, 20)
+
+
+def test_a_damaged_file_keeps_its_report(broker: Broker, make: Make, tmp_path: Path) -> None:
+    usage = make()
+    send(usage, *range(3_000))
+    assert not usage.emit("no event")  # type: ignore[arg-type]
+    usage.close(0)
+    broker.queue.clear()
+    path = tmp_path / "spool" / "0.sqlite"
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2 // 4096 * 4096)
+        file.write(b"\xff" * 4096)
+    again = settled(make())
+    send(again, 5_000)
+    broker.finish()
+    assert [q.headers["ce_dropped"] for q in broker.arrived if "ce_dropped" in q.headers] == [b"1"]
 
 
 def test_a_full_spool_is_counted_and_said_and_takes_events_again(
@@ -480,6 +560,24 @@ def test_a_file_that_is_removed_while_in_use_is_noticed(
     assert usage.stats.delivered == 1
 
 
+def test_a_report_that_is_taken_over_is_on_disk_before_the_other_file_goes(
+    broker: Broker, make: Make, tmp_path: Path
+) -> None:
+    directory = tmp_path / "spool"
+    first, second = settled(make()), settled(make())
+    assert not second.emit("no event")  # type: ignore[arg-type]
+    second.close(0)
+    first.close(0)
+    heir = make()
+    until(lambda: not (directory / "1.sqlite").exists(), 20)
+    with heir._spool.store._touching:  # type: ignore[union-attr]
+        # what a kill -9 at this moment would leave
+        for name in ("0.sqlite", "0.sqlite-wal"):
+            (tmp_path / name).write_bytes((directory / name).read_bytes())
+    with sqlite3.connect(tmp_path / "0.sqlite") as copy:
+        assert copy.execute("SELECT dropped FROM unreported").fetchone() == (1,)
+
+
 def test_drops_are_reported_by_the_next_process(broker: Broker, make: Make) -> None:
     usage = make()
     assert not usage.emit("no event")  # type: ignore[arg-type]
@@ -569,7 +667,7 @@ def test_a_child_that_frees_the_parents_file_leaves_its_log(tmp_path: Path) -> N
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
     assert (tmp_path / "0.sqlite-wal").stat().st_size > 0
-    assert [row.event_id for row in file.read(1, 1)] == [b"id"]
+    assert [row.event_id for row in file.read([1])] == [b"id"]
     file.close()
 
 
