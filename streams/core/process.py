@@ -81,9 +81,10 @@ def process(
                 state.ids.forget(arrival)
             if isinstance(item, Incoming):
                 outcome = _take(state, batch, item, minute, book, plans)
-                # six headers say nothing of drops; a repeat repeats its report, and what is
-                # forwarded is counted where it is taken
-                if len(item.origin.headers) > 6 and outcome not in ("duplicate", "forwarded"):
+                # six headers say nothing of drops. A repeat's count, too: what its emitter sent
+                # again carries what it has to report by then. What is forwarded is counted where
+                # it is taken.
+                if len(item.origin.headers) > 6 and outcome != "forwarded":
                     batch.emitter_dropped += dropped_before(item.origin.headers)
             elif isinstance(item, Resolution):
                 outcome = _resolve(state, batch, item, minute, book, plans)

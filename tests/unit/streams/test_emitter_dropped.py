@@ -1,4 +1,4 @@
-"""What emitters report as dropped is counted for a metric, once an event, and is no state."""
+"""What emitters report as dropped is counted for a metric, and is no state."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ def record(event_id: str, dropped: bytes | None, offset: int) -> Record:
     return made._replace(headers=[*made.headers, ("ce_dropped", dropped)])
 
 
-def test_a_repeat_of_an_event_repeats_no_report() -> None:
+def test_a_repeat_of_an_event_has_a_report_of_its_own() -> None:
     driver = Driver()
-    driver.take([record("a", b"5", 0), record("b", b"2", 1), record("a", b"5", 2)])
+    driver.take([record("a", None, 0), record("b", b"2", 1), record("a", b"5", 2)])
     assert driver.batch.emitter_dropped == 7
+    assert driver.state.checkpoint.outcomes["usage.events"]["duplicate"] == 1
     driver.finish()
     assert driver.batch.emitter_dropped == 0
 
