@@ -13,13 +13,18 @@ import msgspec
 from spendstream.sinks.clickhouse.errors import Gap, Unreadable
 from spendstream.sinks.clickhouse.ranges import Range
 
+_STRANGER = (
+    "Only workers may write there: see who else did, take that away from them, and restore the"
+    " topic without it; or update the sink, where the worker is of a newer version"
+)
+
 
 class _Row(msgspec.Struct, gc=False):
     seq: int
     partition: int
 
 
-_decode = msgspec.json.Decoder(_Row).decode
+decode_row = msgspec.json.Decoder(_Row).decode
 
 
 class Batch:
@@ -51,16 +56,21 @@ class Batch:
     def add(self, offset: int, value: bytes | None, timestamp_ms: int) -> None:
         """Take the next record. Raises Gap or Unreadable; the batch is then as it was."""
         try:
-            row = _decode(value or b"")
+            row = decode_row(value or b"")
         except msgspec.DecodeError as error:
-            raise Unreadable(f"{self._where(offset)} is not a row: {error}") from None
+            raise Unreadable(f"{self._where(offset)} is not a row: {error}. {_STRANGER}") from None
         if row.partition != self.partition:
-            raise Unreadable(f"{self._where(offset)} says it is of partition {row.partition}")
+            raise Unreadable(
+                f"{self._where(offset)} says it is of partition {row.partition}. {_STRANGER}"
+            )
         if row.seq > self.seq + 1:
             missing = row.seq - self.seq - 1
             raise Gap(
                 f"{self._where(offset)} has seq {row.seq} after {self.seq}: {missing} rows are"
-                " missing"
+                " missing. Retention deleted them before they were loaded, or ClickHouse was"
+                " restored from too old a backup. Restore the topic, or ClickHouse from a backup"
+                f" that reaches seq {row.seq - 1}, then `spendstream partitions reload"
+                f" {self.partition}`, and start the sink again: nothing is skipped"
             )
         if self._start < 0:
             self._start = offset

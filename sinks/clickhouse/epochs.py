@@ -1,11 +1,14 @@
-"""Epochs: which topic an offset belongs to. A recreated topic has another id."""
+"""What an offset means: which topic it belongs to, and whether that still has it.
+
+Epochs are topics' ids: a recreated topic has another one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from confluent_kafka import KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from spendstream.sinks.clickhouse.config import LoaderConfig
 from spendstream.sinks.clickhouse.errors import ConfigError, Retry
@@ -37,3 +40,17 @@ def epochs(config: LoaderConfig, topics: Sequence[str]) -> dict[str, str]:
             raise ConfigError("this broker has no topic ids: start_id is required")
         found[topic] = topic_id
     return found
+
+
+def beginnings(config: LoaderConfig, topics: Sequence[str], partition: int) -> dict[str, int]:
+    """The first offset that each topic still has. Raises Retry."""
+    admin = AdminClient(config.client_settings())
+    earliest = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+    asked = {TopicPartition(topic, partition): earliest for topic in topics}
+    try:
+        return {
+            place.topic: int(future.result().offset)
+            for place, future in admin.list_offsets(asked, request_timeout=_TIMEOUT_S).items()
+        }
+    except KafkaException as error:
+        raise Retry(f"cannot tell where topics begin: {error.args[0]}") from None

@@ -7,10 +7,11 @@ LoaderError
     ├── Gap             a seq is missing: rows were lost on the way here
     ├── Unreadable      a record is not a row of its topic
     ├── Changed         the range of an intent reads differently now
-    ├── Expired         Kafka no longer has what is to be read next
+    ├── Expired         Kafka no longer has what is to be read next; the next start tells whether
+    │                   rows are missing
     ├── Behind          ClickHouse has less than what was reported done: its data was lost
     ├── Ahead           ClickHouse has rows that no intent accounts for: another writer
-    ├── Undecided       too old for its token, and the rollups differ from the raw rows
+    ├── Undecided       too old for its token, and only some of its rows are there
     └── Refused         ClickHouse will never take these rows (types, columns, no such table)
 ConfigError             refuse to start, all reasons at once
 MigrationError          refuse to start
@@ -60,7 +61,7 @@ class Ahead(Stop):
 
 
 class Undecided(Stop):
-    """The range is in the raw table, too old for its token, and the rollups lack some of it."""
+    """Too old for its token, and only some of its rows are in the raw table."""
 
 
 class Refused(Stop):

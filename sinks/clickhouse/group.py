@@ -225,7 +225,12 @@ class Group:
         if error.code() == KafkaError._PARTITION_EOF and partition is not None:
             self._at_end.add((topic, partition))
         elif error.code() in _EXPIRED and running is not None:
-            self._stop(running, Expired(f"{topic}[{partition}] has lost what is next: {error}"))
+            lost = Expired(
+                f"{topic}[{partition}] has lost what is next: {error}. Retention was faster than"
+                " the sink, or the topic was made anew. Give it longer retention, start the sink:"
+                " it goes on from where the topic begins now, and names the rows that are missing"
+            )
+            self._stop(running, lost)
         elif error.fatal():
             raise KafkaException(error)
         else:

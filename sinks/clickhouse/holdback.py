@@ -69,7 +69,8 @@ class HoldBack:
             upto = checkpoint.upto
         except (ValueError, KeyError) as error:  # msgspec's errors are ValueErrors
             raise Unreadable(
-                f"workspace.checkpoint@{offset} is neither state nor checkpoint: {error}"
+                f"workspace.checkpoint@{offset} is neither state nor checkpoint: {error}. Only"
+                " workers may write there; where the worker is of a newer version, update the sink"
             ) from None
         # where a reader also sees aborted batches, theirs are states of another `upto`
         group = [state for tagged, state in self._batch if tagged == upto]

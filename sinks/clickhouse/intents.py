@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from spendstream.sinks.clickhouse.batches import Batch
-from spendstream.sinks.clickhouse.errors import Changed, Unreadable
+from spendstream.sinks.clickhouse.errors import Ahead, Behind, Changed, Unreadable
 from spendstream.sinks.clickhouse.ranges import Range
 
 TRUST_INSERTS: Final = 25_000
@@ -72,6 +72,23 @@ class Intent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return Standing.THERE
         return Standing.BEFORE if stored_seq == self.seq_before else Standing.AHEAD
 
+    def check_stored(self, topic: str, partition: int, stored_seq: int) -> None:
+        """Raise Behind or Ahead where ClickHouse does not stand beside this intent."""
+        standing = self.standing(stored_seq)
+        where = f"{topic}[{partition}]: the last intent goes to seq {self.seq}, ClickHouse has"
+        if standing is Standing.BEHIND:
+            raise Behind(
+                f"{where} only {stored_seq}: it lost data. Restore it from a backup, if there is"
+                f" one; then `spendstream partitions reload {partition}` loads again what Kafka"
+                " still has; then start the sink again"
+            )
+        if standing is Standing.AHEAD:
+            raise Ahead(
+                f"{where} {stored_seq}: somebody else wrote into it, or sink.positions is an older"
+                " one. See that no other sink or group writes into this database; then restore it"
+                f" from a backup, and `spendstream partitions reload {partition}`"
+            )
+
     def trusts_token(self, inserts: int, now_ms: int) -> bool:
         """Whether ClickHouse still remembers the token, by a wide margin."""
         return inserts - self.inserts <= TRUST_INSERTS and now_ms - self.at_ms <= TRUST_MS
@@ -82,7 +99,9 @@ class Intent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise Changed(
                 f"{read.topic}[{read.partition}]: an intent stands for {self.n} records in"
                 f" {self.range} up to seq {self.seq}; read again there are {read.n} in"
-                f" {read.range} up to seq {read.seq}"
+                f" {read.range} up to seq {read.seq}. The topic is not the one that was loaded:"
+                " restore it, or restore ClickHouse to before this intent, then `spendstream"
+                f" partitions reload {read.partition}`"
             )
 
 
@@ -95,7 +114,12 @@ def decode(value: bytes) -> Intent:
     try:
         return _decoder.decode(value)
     except msgspec.DecodeError as error:
-        raise Unreadable(f"sink.positions holds what is no intent: {error}") from None
+        raise Unreadable(
+            f"sink.positions holds what is no intent: {error}. It was written by a newer version,"
+            " then update this sink; or by somebody else: stop the sinks, delete the topic, make it"
+            " anew by `spendstream topics create`, and start them again. They read again what Kafka"
+            " has, and drop what is stored"
+        ) from None
 
 
 def encode(intent: Intent) -> bytes:

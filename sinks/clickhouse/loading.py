@@ -18,10 +18,10 @@ from confluent_kafka import OFFSET_BEGINNING
 from spendstream.schemas.topics import WORKSPACE_CHECKPOINT
 from spendstream.sinks.clickhouse import metrics
 from spendstream.sinks.clickhouse.config import LoaderConfig
-from spendstream.sinks.clickhouse.epochs import epochs
-from spendstream.sinks.clickhouse.errors import Ahead, Behind, Undecided
+from spendstream.sinks.clickhouse.epochs import beginnings, epochs
+from spendstream.sinks.clickhouse.errors import Undecided
 from spendstream.sinks.clickhouse.holdback import Held
-from spendstream.sinks.clickhouse.intents import Intent, Standing
+from spendstream.sinks.clickhouse.intents import Intent
 from spendstream.sinks.clickhouse.mirror import Mirror
 from spendstream.sinks.clickhouse.positions import Positions
 from spendstream.sinks.clickhouse.retry import until
@@ -71,6 +71,9 @@ class Loading:
         written = self._until("opening sink.positions", self._positions.open)
         self._proven_at = time.monotonic()
         ids = self._until("asking for topic ids", lambda: epochs(self._config, topics))
+        begins = self._until(
+            "asking where topics begin", lambda: beginnings(self._config, topics, self.partition)
+        )
         self._until("counting inserts", self._store.count_inserts)
         loaded = self._until("reading positions", lambda: self._store.positions(self.partition))
         mirror = self._mirror
@@ -81,7 +84,7 @@ class Loading:
             if table is not None:
                 intent = written.get(topic) or kept.get(topic)
                 streams[topic], starts[topic] = self._resume(
-                    table, ids[topic], loaded.get(topic, 0), intent
+                    table, ids[topic], begins[topic], loaded.get(topic, 0), intent
                 )
             elif topic == WORKSPACE_CHECKPOINT and mirror is not None:
                 epoch = ids[topic]
@@ -107,37 +110,32 @@ class Loading:
             self._until("mirroring", lambda: mirror.checkpoint(flush.checkpoint))
 
     def _resume(
-        self, table: Table, epoch: str, stored: int, intent: Intent | None
+        self, table: Table, epoch: str, begin: int, stored: int, intent: Intent | None
     ) -> tuple[Stream, int]:
-        """The topic's stream, from its last intent and from what ClickHouse has; where to read."""
+        """The topic's stream, from its last intent and from what ClickHouse has; where to read.
+
+        `begin` is the first offset that the topic still has.
+        """
         topic, partition = table.topic, self.partition
         pending = None
+        start = OFFSET_BEGINNING
         if intent is not None:
-            where = f"{topic}[{partition}]: the last intent goes to seq {intent.seq}"
-            standing = intent.standing(stored)
-            if standing is Standing.BEHIND:
-                raise Behind(
-                    f"{where}, ClickHouse has only {stored}: it lost data. Restore it; or delete"
-                    f" the records of sink.positions to load again what Kafka still has"
-                )
-            if standing is Standing.AHEAD:
-                raise Ahead(f"{where}, ClickHouse has {stored}: somebody else wrote into it")
-            if intent.epoch != epoch:
+            intent.check_stored(topic, partition, stored)
+            needed = intent.end if intent.done else intent.start
+            if intent.epoch != epoch or begin > needed:
                 stored = self._complete_views(table, intent, stored)
-            elif not intent.done:
-                pending = intent
-        stream = Stream(table, partition, epoch, stored, pending)
+            else:
+                start, pending = needed, None if intent.done else intent
         metrics.POSITION.labels(topic, partition).set(stored)
-        if intent is None or intent.epoch != epoch:
-            return stream, OFFSET_BEGINNING
-        return stream, intent.start if pending else intent.end
+        return Stream(table, partition, epoch, stored, pending), start
 
     def _complete_views(self, table: Table, intent: Intent, stored: int) -> int:
-        """An intent whose topic is gone: it cannot be read again, but its rows may be there.
+        """An intent whose records are gone, with their topic or by retention, or whose end is: it
+        cannot be read again, but its rows may be there.
 
         Returns the position after it. The position itself is one of the views, so it may lack rows
-        that the raw table has: those are counted. Where they are not there either, the new topic
-        has them, or their seq is missed as a gap.
+        that the raw table has: those are counted. Where they are not there either, the topic has
+        them further on, or their seq is missed as a gap.
         """
         if intent.done or not intent.rows:
             return stored
@@ -163,7 +161,9 @@ class Loading:
         table, intent, rows = work.table, work.intent, work.batch.rows
         if work.again:
             metrics.INTENTS_REPLAYED.labels(table.topic).inc()
-            self._check_age(table, intent)
+            if self._is_there(table, intent):
+                self._complete(table, intent)
+                return
         token = intent.token(table.topic, self.partition)
         begun = 0.0
 
@@ -207,25 +207,27 @@ class Loading:
                 "views completed", topic=table.topic, partition=self.partition, views=filled
             )
 
-    def _check_age(self, table: Table, intent: Intent) -> None:
-        """Past half of what ClickHouse remembers of tokens, look whether the rows are there.
+    def _is_there(self, table: Table, intent: Intent) -> bool:
+        """Past half of what ClickHouse remembers of tokens, whether the rows are in the raw table.
 
-        If they are, whether every view has them too cannot be told from sums that later rows have
-        gone into: a person has to decide.
+        Under a token that is forgotten they would be doubled. Raises Undecided where some are.
         """
         self._until("counting inserts", self._store.count_inserts)
         if intent.trusts_token(self._store.inserts_seen, time.time_ns() // 1_000_000):
-            return
+            return False
         there = self._until(
             "counting rows",
             lambda: self._store.count(table, self.partition, intent.seq_before, intent.seq),
         )
-        if there:
+        if there not in (0, intent.rows):
             raise Undecided(
                 f"{table.topic}[{self.partition}]: an intent for seq {intent.seq_before + 1} to"
                 f" {intent.seq} is too old for its token, and {there} of its {intent.rows} rows"
-                f" are in {table.name}: compare the rollups with the raw rows, then mark it done"
+                f" are in {table.name}, so that no insert can be right. Restore {table.name}, its"
+                " rollups and positions from a backup, then `spendstream partitions reload"
+                f" {self.partition}`, and start the sink again"
             )
+        return there > 0
 
     def _prove(self, entries: dict[str, Intent]) -> None:
         """Write intents, which only the partition's owner can."""

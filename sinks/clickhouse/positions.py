@@ -58,7 +58,7 @@ class Positions:
         except KafkaException as error:
             raise Retry(f"cannot take over {self}: {error.args[0]}") from None
         self._producer = producer
-        return self._read()
+        return self.read()
 
     def write(self, entries: Mapping[str, Intent]) -> None:
         """Commit the entries, by topic, in one transaction.
@@ -101,8 +101,8 @@ class Positions:
             raise Lost(f"the transaction of {self} hangs: {broken.args[0]}") from None
         raise Retry(f"cannot write to {self}: {error}")
 
-    def _read(self) -> dict[str, Intent]:
-        """All intents of the partition, the last of each topic.
+    def read(self) -> dict[str, Intent]:
+        """The last intent of each topic; fences nobody. Raises Retry.
 
         The read must come to the high watermark: the end that a committed reader sees can lie
         before it, where somebody's transaction still hangs and may hide newer intents.

@@ -80,7 +80,10 @@ def _failures(doing: str) -> Iterator[None]:
         code = getattr(error, "code", None)
         text = f"{doing}: {' '.join(str(error).split())[:500]}"
         if code in _REFUSALS:
-            raise Refused(f"ClickHouse refuses {text}") from None
+            raise Refused(
+                f"ClickHouse refuses {text}. Where a table or view was changed by hand, change"
+                " it back; where the worker is of a newer version, update the sink. Then start it"
+            ) from None
         raise Retry(f"ClickHouse fails at {text}") from None
     except OSError as error:
         raise Retry(f"ClickHouse cannot be reached for {doing}: {error}") from None

@@ -1,0 +1,135 @@
+"""Loading again what ClickHouse has lost: a position in `sink.positions` that goes back to there.
+
+A sink that finds less in ClickHouse than it had reported done stops (Behind): nothing tells it
+whether the rest was lost, or is somebody else's. A person who has looked says so by this. The
+sink then reads all that Kafka has from its start; what is stored is known by its `seq`.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Final, NamedTuple
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+
+from spendstream.sinks.clickhouse.batches import decode_row
+from spendstream.sinks.clickhouse.config import LoaderConfig
+from spendstream.sinks.clickhouse.epochs import beginnings, epochs
+from spendstream.sinks.clickhouse.errors import Gap, Retry
+from spendstream.sinks.clickhouse.intents import Intent, Standing
+from spendstream.sinks.clickhouse.positions import Positions
+from spendstream.sinks.clickhouse.store import Store
+from spendstream.sinks.clickhouse.tables import TABLES
+
+_TIMEOUT_S: Final = 10.0
+_ALL: Final = 1 << 62
+
+
+class Loaded(NamedTuple):
+    """One topic of a partition: its last intent, and the `seq` that ClickHouse has."""
+
+    topic: str
+    intent: Intent
+    stored: int
+
+
+def look(config: LoaderConfig, partition: int) -> list[Loaded]:
+    """How far a partition was loaded, and how far it is stored; fences nobody. Raises Retry."""
+    return _beside(Store(config), partition, Positions(config, partition).read())
+
+
+def behind(config: LoaderConfig, partition: int) -> list[Loaded]:
+    """The topics of which ClickHouse has less than was loaded. Raises Retry."""
+    return _behind(look(config, partition))
+
+
+def reload(config: LoaderConfig, partition: int) -> list[Loaded]:
+    """Let the sink load again what ClickHouse has lost; returns of which topics.
+
+    Where it has lost nothing nothing is written, and no sink is disturbed.
+
+    Raises:
+        Gap: Kafka no longer has all of it; nothing was written.
+        Lost: a sink took the partition at the same moment; nothing was written.
+        Retry: Kafka or ClickHouse does not answer.
+    """
+    store, positions = Store(config), Positions(config, partition)
+    if not behind(config, partition):
+        return []  # and nobody was fenced
+    lost = _behind(_beside(store, partition, positions.open()))
+    topics = [one.topic for one in lost]
+    ids, begins = epochs(config, topics), beginnings(config, topics, partition)
+    entries = {}
+    for topic, _, stored in lost:
+        _see_that_it_is_whole(config, store, topic, partition, stored)
+        entries[topic] = Intent(
+            epoch=ids[topic],
+            start=begins[topic],
+            end=begins[topic],
+            n=0,
+            seq_before=stored,
+            seq=stored,
+            inserts=0,
+            at_ms=time.time_ns() // 1_000_000,
+            done=True,
+        )
+    if entries:
+        positions.write(entries)
+    return lost
+
+
+def _beside(store: Store, partition: int, written: dict[str, Intent]) -> list[Loaded]:
+    stored = store.positions(partition) if written else {}
+    return [Loaded(topic, written[topic], stored.get(topic, 0)) for topic in sorted(written)]
+
+
+def _behind(seen: list[Loaded]) -> list[Loaded]:
+    return [one for one in seen if one.intent.standing(one.stored) is Standing.BEHIND]
+
+
+def _see_that_it_is_whole(
+    config: LoaderConfig, store: Store, topic: str, partition: int, stored: int
+) -> None:
+    """Raise Gap unless ClickHouse has nothing above `stored`, and Kafka all of it."""
+    table = TABLES[topic]
+    above = store.count(table, partition, stored, _ALL)
+    if above:
+        raise Gap(
+            f"{topic}[{partition}]: positions says that ClickHouse has seq {stored}, but"
+            f" {table.name} holds {above} rows above it, which would be doubled: restore all of the"
+            " database's tables from one backup"
+        )
+    first = _first_seq(config, topic, partition)
+    if first is None or first > stored + 1:
+        has = "no rows" if first is None else f"them only from seq {first} on"
+        raise Gap(
+            f"{topic}[{partition}]: ClickHouse has seq {stored}, and Kafka has {has}: what lies"
+            " between is lost to both. Restore the database from a backup that has it"
+        )
+
+
+def _first_seq(config: LoaderConfig, topic: str, partition: int) -> int | None:
+    """Of the first row that the topic still has. Raises Retry."""
+    consumer = Consumer(
+        {
+            **config.client_settings(),
+            "group.id": f"{config.group}-positions",  # librdkafka wants one; not joined
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+            "enable.auto.commit": False,
+            "auto.offset.reset": "error",
+        }
+    )
+    try:
+        consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING)])
+        message = consumer.poll(_TIMEOUT_S)
+        error = message.error() if message is not None else None
+        if error is not None and error.code() == KafkaError._PARTITION_EOF:
+            return None
+        if message is None or error is not None:
+            raise Retry(f"cannot read {topic}[{partition}]: {error or 'no answer'}")
+        return decode_row(message.value() or b"").seq
+    except KafkaException as error:
+        raise Retry(f"cannot read {topic}[{partition}]: {error.args[0]}") from None
+    finally:
+        consumer.close()

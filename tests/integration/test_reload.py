@@ -1,0 +1,255 @@
+"""What stops a sink, each with what to do about it; and doing it, by `spendstream partitions`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from spendstream.deploy import failures
+from spendstream.schemas.records import PricedUsage
+from spendstream.schemas.topics import USAGE_ALERTS, USAGE_PRICED
+from spendstream.sinks.clickhouse.config import LoaderConfig
+from spendstream.sinks.clickhouse.epochs import epochs
+from spendstream.sinks.clickhouse.intents import TRUST_MS, Intent
+from spendstream.sinks.clickhouse.positions import Positions
+from tests.integration.loader_rig import Loader, Rig, alert, priced, rig
+from tests.servers.clickhouse import ClickHouseServer
+from tests.servers.kafka import KafkaServer
+
+pytestmark = [
+    pytest.mark.kafka,
+    pytest.mark.clickhouse,
+    pytest.mark.xdist_group("reload"),
+]
+
+
+@pytest.fixture
+def loading(
+    apache_broker: KafkaServer, clickhouse: ClickHouseServer, clickhouse_database: str,
+    tmp_path: Path,
+) -> Iterator[Rig]:  # fmt: skip
+    with rig(apache_broker, clickhouse, clickhouse_database, tmp_path) as made:
+        yield made
+
+
+def rows(first: int, last: int) -> list[PricedUsage]:
+    return [priced(seq) for seq in range(first, last + 1)]
+
+
+def config(loading: Rig) -> LoaderConfig:
+    return LoaderConfig(
+        loading.kafka.bootstrap_servers, loading.clickhouse.url, loading.database, loading.group
+    )
+
+
+def partitions(loading: Rig, *arguments: str) -> tuple[int, Any, str]:
+    """Exit code, JSON and sentences of `spendstream partitions`."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "spendstream.deploy.cli", "partitions", *arguments, "--json"],
+        env=os.environ
+        | {
+            "SPENDSTREAM_BOOTSTRAP_SERVERS": loading.kafka.bootstrap_servers,
+            "SPENDSTREAM_CLICKHOUSE_URL": loading.clickhouse.url,
+            "SPENDSTREAM_CLICKHOUSE_DATABASE": loading.database,
+            "SPENDSTREAM_SINK_GROUP": loading.group,
+        },
+        cwd=tempfile.gettempdir(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return ended.returncode, json.loads(ended.stdout or "null"), ended.stderr
+
+
+def delete_all(loading: Rig, topic: str) -> None:
+    """What retention does, at once."""
+    admin = AdminClient({"bootstrap.servers": loading.kafka.bootstrap_servers, "log_level": 3})
+    for future in admin.delete_records([TopicPartition(topic, 0, -1)]).values():
+        future.result()
+
+
+def stops(loading: Rig, loader: Loader, kind: str, advice: str) -> None:
+    loading.wait(lambda: loader.said(f'"error": "{kind}"'), kind)
+    assert loader.said(advice), loader.log.read_text()[-2000:]
+
+
+def truncate(loading: Rig) -> None:
+    """The database forgets all rows, as one does that was restored from an old backup."""
+    names = loading.client.query(
+        "SELECT name FROM system.tables WHERE database = currentDatabase()"
+        " AND engine LIKE '%MergeTree' AND name NOT IN ('migrations')"
+    ).result_rows
+    for (name,) in names:
+        loading.client.command(f"TRUNCATE TABLE {name}")
+
+
+def test_what_clickhouse_lost_is_loaded_again(loading: Rig) -> None:
+    loading.send(rows(1, 300))
+    first = loading.start()
+    loading.wait_loaded(300)
+    assert first.stop() == 0
+    truncate(loading)
+    stops(loading, loading.start(), "Behind", "`spendstream partitions reload 0`")
+    code, found, _ = partitions(loading, "show")
+    assert code == failures.NOT_RIGHT
+    assert [one["sink"]["stopped"] for one in found] == ["Behind", None]
+    code, done, told = partitions(loading, "reload", "0", "--yes")
+    assert (code, done["reloads"]) == (failures.OK, {USAGE_PRICED: 0}), told
+    assert [one["sink"]["stopped"] for one in partitions(loading, "show")[1]] == [None, None]
+    loading.loaders[-1].kill()
+    loading.start()
+    loading.send(rows(301, 400))
+    loading.wait_loaded(400)
+    loading.check_exact(400)
+
+
+def test_what_kafka_no_longer_has_is_not_skipped(loading: Rig) -> None:
+    loading.send(rows(1, 100))
+    first = loading.start()
+    loading.wait_loaded(100)
+    assert first.stop() == 0
+    truncate(loading)
+    delete_all(loading, USAGE_PRICED)
+    code, _, told = partitions(loading, "reload", "0", "--yes")
+    assert code == failures.UNAVAILABLE
+    assert "Kafka has no rows: what lies between is lost to both" in told
+    loading.send(rows(101, 110))
+    _, _, told = partitions(loading, "reload", "0", "--yes")
+    assert "Kafka has them only from seq 101 on" in told
+    stops(loading, loading.start(), "Behind", "lost data")
+
+
+def test_a_table_that_disagrees_with_positions_is_not_loaded_into(loading: Rig) -> None:
+    loading.send(rows(1, 100))
+    first = loading.start()
+    loading.wait_loaded(100)
+    assert first.stop() == 0
+    loading.client.command("TRUNCATE TABLE positions")
+    code, _, told = partitions(loading, "reload", "0", "--yes")
+    assert code == failures.UNAVAILABLE
+    assert "holds 100 rows above it, which would be doubled" in told
+
+
+def test_where_all_is_stored_nothing_is_written_and_no_sink_disturbed(loading: Rig) -> None:
+    loader = loading.start()
+    loading.send(rows(1, 100))
+    loading.wait_loaded(100)
+    code, done, told = partitions(loading, "reload", "0", "--yes")
+    assert (code, done) == (failures.OK, {"partition": 0, "reloads": {}}), told
+    loading.send(rows(101, 200))
+    loading.wait_loaded(200)
+    loading.check_exact(200)
+    assert not loader.said("joining again")
+
+
+def test_a_topic_of_which_all_was_loaded_and_deleted_stops_nobody(loading: Rig) -> None:
+    # a week after the last alert: retention has taken it, and the log begins above the position
+    loading.send([alert(1)], USAGE_ALERTS)
+    first = loading.start()
+    loading.wait_loaded(1, USAGE_ALERTS)
+    assert first.stop() == 0
+    delete_all(loading, USAGE_ALERTS)
+    again = loading.start()
+    loading.wait(lambda: again.ready, "the sink")
+    loading.send([alert(2)], USAGE_ALERTS)
+    loading.wait_loaded(2, USAGE_ALERTS)
+    loading.check_exact(2, USAGE_ALERTS)
+    assert not again.said("stopped")
+
+
+def test_rows_that_retention_deleted_before_they_were_loaded(loading: Rig) -> None:
+    loading.send(rows(1, 100))
+    loader = loading.start()
+    loading.wait_loaded(100)
+    loader.signal(signal.SIGSTOP)
+    loading.send(rows(101, 200))
+    delete_all(loading, USAGE_PRICED)
+    loading.send(rows(201, 300))
+    loader.signal(signal.SIGCONT)
+    stops(loading, loader, "Expired", "start the sink:")
+    loader.kill()
+    stops(loading, loading.start(), "Gap", "a backup that reaches seq 200")
+    assert loading.loaded() == 100
+
+
+def intend(loading: Rig, age_ms: int, **other: Any) -> None:
+    """A pending intent for rows 1 to 100, as a sink leaves it that dies before the insert."""
+    fields = {
+        "epoch": epochs(config(loading), [USAGE_PRICED])[USAGE_PRICED], "start": 0, "end": 100,
+        "n": 100, "seq_before": 0, "seq": 100, "inserts": 0,
+        "at_ms": time.time_ns() // 1_000_000 - age_ms,
+    }  # fmt: skip
+    positions = Positions(config(loading), 0)
+    positions.open()
+    positions.write({USAGE_PRICED: Intent(**{**fields, **other})})
+
+
+def loaded_and_stopped(loading: Rig) -> None:
+    """100 rows in one insert."""
+    loading.send(rows(1, 100))
+    first = loading.start()
+    loading.wait_loaded(100)
+    assert first.stop() == 0
+
+
+def test_an_intent_too_old_for_its_token_whose_rows_are_there_is_not_inserted_again(
+    loading: Rig,
+) -> None:
+    loaded_and_stopped(loading)
+    intend(loading, 2 * TRUST_MS)
+    loading.client.command("TRUNCATE TABLE usage_day")  # the one view that its insert never reached
+    loader = loading.start()
+    loading.wait(lambda: loader.ready, "the sink")
+    loading.send(rows(101, 110))
+    loading.wait_loaded(110)
+    loading.check_exact(110)
+    assert loader.said("views completed")
+
+
+def test_an_intent_too_old_for_its_token_of_which_some_rows_are_there(loading: Rig) -> None:
+    loaded_and_stopped(loading)
+    intend(loading, 2 * TRUST_MS)
+    loading.client.command(
+        "ALTER TABLE usage_raw DELETE WHERE seq > 60", settings={"mutations_sync": 1}
+    )
+    stops(loading, loading.start(), "Undecided", "60 of its 100 rows")
+
+
+def test_a_range_that_reads_differently(loading: Rig) -> None:
+    loading.send(rows(1, 100))
+    intend(loading, 0, n=99)
+    stops(loading, loading.start(), "Changed", "restore ClickHouse to before this intent")
+
+
+def test_another_writer(loading: Rig) -> None:
+    loaded_and_stopped(loading)
+    loading.client.command("INSERT INTO positions VALUES ('usage.priced', 0, 150, 50, 1)")
+    stops(loading, loading.start(), "Ahead", "no other sink or group writes into this database")
+
+
+def test_a_record_that_is_no_row(loading: Rig) -> None:
+    loading.producer.begin_transaction()
+    loading.producer.produce(USAGE_PRICED, b"{}", b"key", 0)
+    loading.producer.commit_transaction(30)
+    stops(loading, loading.start(), "Unreadable", "see who else did")
+
+
+def test_a_table_that_was_changed_by_hand(loading: Rig) -> None:
+    loaded_and_stopped(loading)
+    loading.client.command("ALTER TABLE usage_raw RENAME COLUMN source TO origin")
+    loader = loading.start()
+    loading.send(rows(101, 110))
+    stops(loading, loader, "Refused", "changed by hand")
