@@ -184,9 +184,10 @@ class IntentsForgotten(_OnSink):
         leaving = list(storm.sinks)
         self.now()
         codes = []
-        for sink in leaving:
-            codes.append(sink.process.stop(60))
-            storm.forget(sink)
+        with storm.silence():  # one that always finds more to load is not in order when it must go
+            for sink in leaving:
+                codes.append(sink.process.stop(60))
+                storm.forget(sink)
         in_order = not any(s.lines("stopped before all was loaded") for s in leaving)
         if in_order and not any(codes):
             # a compacted topic lets nobody delete records: it is made anew
@@ -198,6 +199,8 @@ class IntentsForgotten(_OnSink):
             PATIENCE_S,
         ):
             return
-        starts = [line["starts"]["usage.priced"] for s in fresh for line in s.lines("reading")]
-        if in_order and starts and all(start < 0 for start in starts):
-            self.evidence = f"{len(starts)} partitions were read again from their beginning"
+        lines = [line for sink in fresh for line in sink.lines("reading")]
+        # one that comes second takes some over where the first is by then
+        again = {line["partition"] for line in lines if line["starts"]["usage.priced"] < 0}
+        if in_order and again == self.partitions:
+            self.evidence = f"{len(again)} partitions were read again from their beginning"
