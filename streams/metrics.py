@@ -14,6 +14,7 @@ from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from spendstream.schemas.reasons import Reason
 from spendstream.streams.health import Standing
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ outcomes = Counter(
 
 # Dead letters by reason: a rise after a deployment is a producer that sends nonsense.
 dead = Counter("spendstream_worker_dead_total", "Dead letters committed.", ["reason"])
+for _reason in Reason:  # from the start: a series that begins at 1 has a rate of 0
+    dead.labels(_reason.value)
 
 # Events whose model the price book does not know: their usage counts, their cost is missing.
 unpriced = Counter("spendstream_worker_unpriced_total", "Priced rows without a cost, committed.")

@@ -6,6 +6,8 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from spendstream.schemas.topics import SEQUENCED
+
 # Rows that ClickHouse acknowledged, by topic. A retried insert counts once.
 ROWS: Final = Counter("spendstream_sink_rows", "Rows inserted", ["topic"])
 
@@ -30,13 +32,18 @@ INSERT_SECONDS: Final = Histogram(
 # shows aborted records, and its restarts send rows again.
 REPEATS: Final = Counter("spendstream_sink_repeats", "Repeated records dropped by seq", ["topic"])
 
-# Missing seqs: rows were lost before they came here. Alert on any.
+# Missing seqs: rows were lost before they came here, and the partition stops. Alert on any.
 GAPS: Final = Counter("spendstream_sink_gaps", "Gaps found in seq", ["topic"])
 
 # Intents of an earlier run whose range was read and inserted again.
 INTENTS_REPLAYED: Final = Counter(
     "spendstream_sink_intents_replayed", "Ranges inserted again after a crash", ["topic"]
 )
+
+# From the start, so that the first is a rise: a series that begins at 1 has a rate of 0.
+for _topic in SEQUENCED:
+    GAPS.labels(_topic)
+    INTENTS_REPLAYED.labels(_topic)
 
 # Attempts that failed and are tried again, by what was being done.
 RETRIES: Final = Counter("spendstream_sink_retries", "Attempts to be tried again", ["step"])

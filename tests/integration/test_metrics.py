@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from spendstream.deploy import topics_admin
+from spendstream.schemas.reasons import Reason
+from spendstream.schemas.topics import SEQUENCED
 from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.kafka import KafkaServer
 from tests.support.records import Call, Headers
@@ -101,6 +103,10 @@ def test_figures_are_exact(
 
     until(at_the_end, 30)
     sink_figures = sink.figures()
+    # there before the first, which is then a rise
+    assert {k[1] for k in sink_figures if k[0] == "sink_gaps_total"} == set(SEQUENCED)
+    assert {k[1] for k in figures if k[0] == "worker_dead_total"} == set(Reason)
+    assert not any(key[0].endswith("_created") for key in {**figures, **sink_figures})
     assert not any(
         value
         for key, value in sink_figures.items()
