@@ -24,6 +24,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
+from spendstream.schemas.kafka_advice import with_advice
 from spendstream.schemas.topics import WORKSPACE_CHECKPOINT
 from spendstream.sinks.clickhouse import health, metrics
 from spendstream.sinks.clickhouse.config import LoaderConfig
@@ -32,6 +33,7 @@ from spendstream.sinks.clickhouse.lag import Lag, Place
 from spendstream.sinks.clickhouse.lane import Lane
 from spendstream.sinks.clickhouse.loading import Flush
 from spendstream.sinks.clickhouse.pace import Pace
+from spendstream.sinks.clickhouse.refusals import REFUSED, Refusals
 from spendstream.sinks.clickhouse.store import Store
 from spendstream.sinks.clickhouse.tables import CONTROL_TOPICS, TABLES
 
@@ -83,6 +85,8 @@ class Group:
         self._at_end: set[tuple[str, int]] = set()
         self._last_record = 0.0
         self._rejoin = False
+        self._refusals = Refusals(config.group)
+        self._let_go: dict[int, str] = {}  # why a partition was lost, until one is loaded
         self._lag = Lag()
         self._joined = False
         self._polled = time.monotonic()
@@ -122,6 +126,7 @@ class Group:
         """Poll once, then give every lane what it can do next. Raises Stop when all stopped."""
         self._take(self._consumer.consume(POLL_RECORDS, POLL_SECONDS))
         self._polled = time.monotonic()
+        self._ask_again()
         self._lag.measure(self._polled, self._log_ends, self._all_loaded)
         turn = self._whose_turn()
         for number, running in self._lanes.items():
@@ -143,10 +148,13 @@ class Group:
                 running.reading,
                 str(running.stopped) if running.stopped is not None else None,
                 now - running.since if running.busy else 0.0,
+                running.lane.failing,
+                None if running.lane.idle else self._let_go.get(number),
             )
             for number, running in sorted(self._lanes.copy().items())
         ]
         found = health.reasons(standings, self._joined, now - self._polled)
+        found += self._refusals.lasting()
         loading = sum(s.reading and s.stopped is None for s in standings)
         return found, {"assigned": len(standings), "running": loading}
 
@@ -213,6 +221,7 @@ class Group:
                 continue  # fetched before a rebalance or a seek
             self._last_record = now
             self._at_end.discard((topic, partition))
+            self._refusals.over((topic, partition))
             self._lag.read((topic, partition), messages[0].timestamp()[1])
             try:
                 running.lane.add(topic, messages, now)
@@ -224,6 +233,11 @@ class Group:
         running = self._lanes.get(partition) if partition is not None else None
         if error.code() == KafkaError._PARTITION_EOF and partition is not None:
             self._at_end.add((topic, partition))
+            self._refusals.over((topic, partition))
+        elif error.code() in REFUSED:
+            if partition is not None:
+                self._at_end.discard((topic, partition))  # there may be more: it cannot be seen
+            self._refusals.note((topic, partition), error)
         elif error.code() in _EXPIRED and running is not None:
             lost = Expired(
                 f"{topic}[{partition}] has lost what is next: {error}. Retention was faster than"
@@ -234,7 +248,16 @@ class Group:
         elif error.fatal():
             raise KafkaException(error)
         else:
-            _log.warning("Kafka reports", topic=topic, partition=partition, error=str(error))
+            said = with_advice(error.name(), error.str())
+            _log.warning("Kafka reports", topic=topic, partition=partition, error=said)
+
+    def _ask_again(self) -> None:
+        for topic, number in self._refusals.to_ask(self._polled):
+            running = self._lanes.get(number) if number is not None else None
+            if running is not None and running.reading and topic not in running.paused:
+                place = [TopicPartition(topic, running.lane.partition)]
+                self._consumer.pause(place)
+                self._consumer.resume(place)
 
     # ----------------------------------------------------------------------------- one lane
 
@@ -271,6 +294,7 @@ class Group:
         except Lost as lost:
             _log.warning("joining again", partition=running.lane.partition, why=str(lost))
             metrics.FENCED.inc()
+            self._let_go[running.lane.partition] = str(lost)
             running.reading = False
             self._rejoin = True
         except Stop as stop:
@@ -285,6 +309,7 @@ class Group:
             loading, running.loading = running.loading, None
             self._pace.ended(running.lane.partition, time.monotonic())
             loading.result()
+            self._let_go.pop(running.lane.partition, None)
             ends = running.lane.settle(running.flush)
             for work in running.flush.works:
                 place = work.table.topic, running.lane.partition
@@ -361,6 +386,7 @@ class Group:
         )
         consumer.pause(partitions)
         self._at_end.clear()
+        self._refusals.clear()
         for number, names in sorted(topics.items()):
             if missing := TABLES.keys() - set(names):
                 raise ConfigError(

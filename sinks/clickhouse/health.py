@@ -19,13 +19,17 @@ Health: TypeAlias = Callable[[], tuple[list[str], dict[str, int]]]
 class Standing:
     """A partition that is assigned to this loader.
 
-    `stopped` says why; `busy_s` is how long it has been opening or loading what it does now.
+    `stopped` says why; `busy_s` is how long it has been opening or loading what it does now;
+    `failing` is what the last attempt at it failed of; `let_go` why it was lost before, where what
+    waits has not been loaded since.
     """
 
     partition: int
     reading: bool
     stopped: str | None
     busy_s: float
+    failing: str | None = None
+    let_go: str | None = None
 
 
 def reasons(standings: Sequence[Standing], joined: bool, silence_s: float) -> list[str]:
@@ -47,10 +51,13 @@ def reasons(standings: Sequence[Standing], joined: bool, silence_s: float) -> li
         if standing.stopped is not None:
             found.append(f"{where} stopped, a person has to look: {standing.stopped}")
         elif not standing.reading:
-            found.append(f"{where} is being taken over")
+            why = f", and tries again: {standing.failing}" if standing.failing else ""
+            found.append(f"{where} is being taken over{why}")
         elif standing.busy_s > MAX_BUSY_SECONDS:
+            why = standing.failing or "ClickHouse or Kafka does not answer, the log says what fails"
             found.append(
-                f"{where} has been loading the same rows for {standing.busy_s:.0f} s:"
-                " ClickHouse or Kafka does not answer, the log says what fails"
+                f"{where} has been loading the same rows for {standing.busy_s:.0f} s: {why}"
             )
+        elif standing.let_go is not None:
+            found.append(f"{where} tries again: {standing.let_go}")
     return found

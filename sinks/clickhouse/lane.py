@@ -73,6 +73,11 @@ class Lane:
         """Once set, whatever waits ends with Lost."""
         return self._loading.given_up
 
+    @property
+    def failing(self) -> str | None:
+        """What the last attempt of the lane's thread failed of, until one works."""
+        return self._loading.failing
+
     # ------------------------------------------------------------------------ the main thread
 
     def add(self, topic: str, messages: Sequence[Message], now: float) -> None:

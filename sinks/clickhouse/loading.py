@@ -19,7 +19,7 @@ from spendstream.schemas.topics import WORKSPACE_CHECKPOINT
 from spendstream.sinks.clickhouse import metrics
 from spendstream.sinks.clickhouse.config import LoaderConfig
 from spendstream.sinks.clickhouse.epochs import beginnings, epochs
-from spendstream.sinks.clickhouse.errors import Undecided
+from spendstream.sinks.clickhouse.errors import Retry, Undecided
 from spendstream.sinks.clickhouse.holdback import Held
 from spendstream.sinks.clickhouse.intents import Intent
 from spendstream.sinks.clickhouse.mirror import Mirror
@@ -52,11 +52,13 @@ class Flush:
 
 
 class Loading:
-    """One partition number's way into ClickHouse. `given_up` ends whatever waits, with Lost."""
+    """One partition number's way into ClickHouse. `given_up` ends whatever waits, with Lost;
+    `failing` is what the last attempt at something failed of, until one works."""
 
     def __init__(self, config: LoaderConfig, store: Store, partition: int) -> None:
         self.partition = partition
         self.given_up = threading.Event()
+        self.failing: str | None = None
         self._config = config
         self._store = store
         self._positions = Positions(config, partition)
@@ -237,4 +239,13 @@ class Loading:
             self._mirror.positions(entries)
 
     def _until(self, step: str, attempt: Callable[[], T]) -> T:
-        return until(step, self.given_up, attempt)
+        def tried() -> T:
+            try:
+                result = attempt()
+            except Retry as error:
+                self.failing = str(error)
+                raise
+            self.failing = None
+            return result
+
+        return until(step, self.given_up, tried)

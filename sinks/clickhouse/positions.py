@@ -20,6 +20,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
+from spendstream.schemas.kafka_advice import with_advice
 from spendstream.schemas.topics import SINK_POSITIONS
 from spendstream.sinks.clickhouse import intents
 from spendstream.sinks.clickhouse.config import LoaderConfig
@@ -28,6 +29,12 @@ from spendstream.sinks.clickhouse.intents import Intent
 
 TRANSACTION_TIMEOUT_S: Final = 10
 _COMMIT_ATTEMPTS: Final = 3
+_FENCED: Final = (
+    KafkaError._FENCED,
+    KafkaError.INVALID_PRODUCER_EPOCH,
+    KafkaError.PRODUCER_FENCED,
+    KafkaError.INVALID_PRODUCER_ID_MAPPING,
+)
 
 
 class Positions:
@@ -56,7 +63,7 @@ class Positions:
         try:
             producer.init_transactions(TRANSACTION_TIMEOUT_S)
         except KafkaException as error:
-            raise Retry(f"cannot take over {self}: {error.args[0]}") from None
+            raise Retry(f"cannot take over {self}: {_told(error)}") from None
         self._producer = producer
         return self.read()
 
@@ -79,7 +86,7 @@ class Positions:
                 )
             self._commit(self._producer)
         except KafkaException as error:
-            self._give_up(self._producer, error.args[0])
+            self._give_up(self._producer, error)
 
     def _commit(self, producer: Producer) -> None:
         for attempt in range(1, _COMMIT_ATTEMPTS + 1):
@@ -90,16 +97,19 @@ class Positions:
                 if not error.args[0].retriable() or attempt == _COMMIT_ATTEMPTS:
                     raise
 
-    def _give_up(self, producer: Producer, error: KafkaError) -> None:
+    def _give_up(self, producer: Producer, error: KafkaException) -> None:
         """Leave the transaction so that another can begin, or say that none can."""
-        if error.fatal():
-            raise Lost(f"another process has taken {self} over: {error}")
+        if error.args[0].code() in _FENCED:
+            raise Lost(f"another process has taken {self} over: {_told(error)}")
+        failed = f"cannot write to {self}: {_told(error)}"
+        if error.args[0].fatal():
+            raise Lost(failed)
         try:
             producer.abort_transaction(TRANSACTION_TIMEOUT_S)
         except KafkaException as broken:
             # neither committed nor aborted: only a new assignment may open a new producer
-            raise Lost(f"the transaction of {self} hangs: {broken.args[0]}") from None
-        raise Retry(f"cannot write to {self}: {error}")
+            raise Lost(f"{failed}; nor can the transaction be ended: {_told(broken)}") from None
+        raise Retry(failed)
 
     def read(self) -> dict[str, Intent]:
         """The last intent of each topic; fences nobody. Raises Retry.
@@ -157,3 +167,7 @@ class Positions:
 
     def __str__(self) -> str:
         return f"{SINK_POSITIONS}[{self._partition}]"
+
+
+def _told(error: KafkaException) -> str:
+    return with_advice(error.args[0].name(), error.args[0].str())

@@ -51,6 +51,13 @@ _REFUSALS: Final = frozenset(
         407,  # DECIMAL_OVERFLOW
     }
 )
+_ADVICE: Final = {
+    75: "It cannot write its files: free space on its disk",  # CANNOT_WRITE_TO_FILE_DESCRIPTOR
+    243: "Its disk is full: free space on it",  # NOT_ENOUGH_SPACE
+    497: "Grant the sink's user SELECT and INSERT on the database",  # ACCESS_DENIED
+    516: "See to the user and password in the sink's address",  # AUTHENTICATION_FAILED
+}
+"""By ClickHouse's code of error: what an operator must do before trying again can help."""
 
 
 def connect(url: str, database: str | None = None) -> Client:
@@ -84,7 +91,8 @@ def _failures(doing: str) -> Iterator[None]:
                 f"ClickHouse refuses {text}. Where a table or view was changed by hand, change"
                 " it back; where the worker is of a newer version, update the sink. Then start it"
             ) from None
-        raise Retry(f"ClickHouse fails at {text}") from None
+        advice = f". {_ADVICE[code]}; the sink goes on by itself" if code in _ADVICE else ""
+        raise Retry(f"ClickHouse fails at {text}{advice}") from None
     except OSError as error:
         raise Retry(f"ClickHouse cannot be reached for {doing}: {error}") from None
 

@@ -11,6 +11,7 @@ from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from spendstream.schemas.kafka_advice import with_advice
 from spendstream.schemas.topics import LARGE_MESSAGE_BYTES, WORKSPACE_COMMANDS
 from spendstream.sinks.clickhouse.config import LoaderConfig
 
@@ -63,7 +64,9 @@ class Outbox:
             raise Undelivered(f"{WORKSPACE_COMMANDS}[{partition}]: {error}") from None
         if failed or left:
             self.close()
-            why = failed[0].str() if failed else "the broker does not answer"
+            why = "the broker does not answer"
+            if failed:
+                why = with_advice(failed[0].name(), failed[0].str())
             raise Undelivered(f"{WORKSPACE_COMMANDS}[{partition}]: {why}")
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ import pytest
 from confluent_kafka.admin._acl import AclOperation
 from confluent_kafka.admin._resource import ResourceType
 
+from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.kafka import KafkaServer
 from tests.support.exact import check_exact
 from tests.support.records import calls_of_now
@@ -70,4 +71,50 @@ def test_a_worker_that_loses_a_right(
     rights.give_back()
     rig.wait_settled()
     check_exact(rig, sent + more)
+    until(lambda: watched.health()[0] == 200, 40, lambda: str(watched.health()))
+
+
+@pytest.mark.clickhouse
+@pytest.mark.parametrize(
+    ("kind", "name", "right", "said"),
+    [
+        (TOPIC, "usage.priced", READ, "READ on usage.priced is missing: grant it to"),
+        (GROUP, "{group}", READ, "READ on the consumer group {group} is missing: grant it to"),
+        (TOPIC, "sink.positions", WRITE, "cannot write to sink.positions"),
+        (ID, "sink-{group}-0", WRITE, "grant this process's user WRITE on the transactional id"),
+    ],
+    ids=lambda value: value if isinstance(value, str) and " " not in value else "",
+)
+def test_a_sink_that_loses_a_right(
+    rig: Rig,
+    rights: Rights,
+    clickhouse: ClickHouseServer,
+    clickhouse_database: str,
+    kind: ResourceType,
+    name: str,
+    right: AclOperation,
+    said: str,
+) -> None:
+    rig.worker()
+    watched = Watched(rig, "sink", clickhouse.url, clickhouse_database)
+    group = f"{rig.group}-sink"
+    name, said = name.format(group=group), said.format(group=group)
+    client = clickhouse.client(clickhouse_database)
+
+    def loaded() -> tuple[int, int]:
+        rows = client.query("SELECT count(), uniqExact(partition, seq) FROM usage_raw")
+        count, distinct = rows.result_rows[0]
+        return count, distinct
+
+    rig.send(calls_of_now(0, 300))
+    watched.worker.wait_ready()
+    until(lambda: loaded() == (300, 300), 60, lambda: watched.worker.log[-4000:])
+    rights.take(kind, name, right)
+    rig.send(calls_of_now(300, 300))
+    until(lambda: said in str(watched.health()[1]), 60, lambda: watched.worker.log[-4000:])
+    assert watched.health()[0] == 503
+    assert said in watched.worker.log
+
+    rights.give_back()
+    until(lambda: loaded() == (600, 600), 60, lambda: watched.worker.log[-4000:])
     until(lambda: watched.health()[0] == 200, 40, lambda: str(watched.health()))

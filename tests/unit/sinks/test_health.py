@@ -45,6 +45,24 @@ def test_one_that_stands_by_without_partitions_is_well() -> None:
             "partition 2 has been loading the same rows for 61 s: ClickHouse or Kafka does not"
             " answer, the log says what fails",
         ),
+        (
+            Standing(2, True, None, MAX_BUSY_SECONDS + 1, failing="its disk is full"),
+            True,
+            0.0,
+            "partition 2 has been loading the same rows for 61 s: its disk is full",
+        ),
+        (
+            Standing(2, False, None, 0.0, failing="no right"),
+            True,
+            0.0,
+            "partition 2 is being taken over, and tries again: no right",
+        ),
+        (
+            Standing(2, True, None, 0.0, let_go="cannot write"),
+            True,
+            0.0,
+            "partition 2 tries again: cannot write",
+        ),
     ],
 )
 def test_a_reason_is_told(partition: Standing, joined: bool, silence_s: float, told: str) -> None:
