@@ -88,6 +88,7 @@ class UsageEmitter:
         self._closed = False
         self._forked = False
         self._producer: Producer | None = None
+        self._single: Producer | None = None  # the same, where it sends no two events in one batch
         self._begin()
         if self._enabled:
             self._start()
@@ -236,6 +237,7 @@ class UsageEmitter:
             self._set_aside(None, message, value, key)
             return True
         message.reports = self._counters.to_report()
+        message.alone = producer is self._single
         try:
             producer.produce(
                 self._topic,
@@ -346,6 +348,8 @@ class UsageEmitter:
         except (KafkaException, TypeError, ValueError) as error:
             raise ValueError(f"Kafka's client refuses the settings: {error}") from None
         self._serving.append(producer)
+        if int(self._config.get("batch.num.messages", 0)) == 1:
+            self._single = producer
         self._producer = producer
         if self._spool is None and self._spool_directory is not None:
             self._spool = Spool(
@@ -398,8 +402,10 @@ class UsageEmitter:
         finally:
             self._starting.release()
 
-    def _retire(self, producer: Producer) -> None:
-        """Replace a producer that cannot go on: its broker forgot it, with all it had sent.
+    def _retire(
+        self, producer: Producer, why: str = "the broker does not know its client any more"
+    ) -> None:
+        """Replace a producer that cannot go on: mostly its broker forgot it, with all it had sent.
 
         What it held comes back as delivery reports, and goes into its successor's queue. Never
         called in the caller's thread, except by `flush()` and `close()`: it waits and logs.
@@ -411,8 +417,19 @@ class UsageEmitter:
                 self._start()
             except ValueError:  # no thread or file is to be had: tried again with the next event
                 return
-        log.warning("the broker does not know its client any more; a new one goes on")
+        log.warning("%s; a new client goes on", why)
         producer.purge()
+
+    def _send_singly(self) -> None:
+        """The broker takes no batches of this size, which says nothing of the events in them."""
+        self._config["batch.num.messages"] = 1
+        producer = self._producer
+        if producer is not None and producer is not self._single:
+            self._retire(
+                producer,
+                "a batch is larger than the broker takes; events are sent one by one, slowly, until"
+                f" max.message.bytes of {self._topic} is raised and the service started again",
+            )
 
     def _on_delivery(self, message: Outgoing, error: KafkaError | None, report: Message) -> None:
         if error is None:
@@ -434,6 +451,9 @@ class UsageEmitter:
             self._queue(message, value, key)
         elif code in kafka_errors.PURGED:
             self._abandon(message)
+        elif code == KafkaError.MSG_SIZE_TOO_LARGE and not message.alone:
+            self._send_singly()
+            self._queue(message, value, key)
         elif code in kafka_errors.HOPELESS:
             self._drop(message, Drop.FAILED, error.name(), error.str())
         elif code == KafkaError._MSG_TIMED_OUT:

@@ -11,7 +11,8 @@ class Outgoing:
     """
 
     __slots__ = (
-        "done", "event_id", "forgotten", "kept", "reports", "row", "source", "time_ms", "waits",
+        "alone", "done", "event_id", "forgotten", "kept",
+        "reports", "row", "source", "time_ms", "waits",
     )  # fmt: skip
 
     def __init__(self, event_id: bytes, source: bytes, time_ms: int) -> None:
@@ -20,6 +21,7 @@ class Outgoing:
         self.time_ms = time_ms
         self.forgotten = 0  # how many brokers have lost it
         self.reports = 0  # how many drops its `ce_dropped` says
+        self.alone = False  # Kafka's client sends it in a batch of its own
         self.kept = False  # the spool was given it
         self.row: int | None = None  # where it is in the spool's file
         self.waits = False  # the spool is to send it (again)

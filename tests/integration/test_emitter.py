@@ -16,6 +16,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -56,9 +57,9 @@ def make_topic(kafka: KafkaServer) -> str:
     return name
 
 
-def _create(bootstrap_servers: str, topic: str) -> None:
+def _create(bootstrap_servers: str, topic: str, **config: str) -> None:
     admin = AdminClient({"bootstrap.servers": bootstrap_servers})
-    admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(20)
+    admin.create_topics([NewTopic(topic, PARTITIONS, 1, config=config)])[topic].result(20)
 
 
 def read(bootstrap_servers: str, topic: str) -> list[Message]:
@@ -167,6 +168,28 @@ def test_a_topic_that_is_missing_is_counted(kafka: KafkaServer) -> None:
         emitter.emit(event(1))
         emitter.flush(20)
         assert emitter.stats.lost == 1
+
+
+@pytest.mark.parametrize("spooled", [False, True])
+def test_a_batch_that_is_too_large_for_the_broker_costs_no_event_that_is_not(
+    spooled: bool, apache_broker: KafkaServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    topic = f"small-{uuid.uuid4().hex}"
+    _create(apache_broker.bootstrap_servers, topic, **{"max.message.bytes": "5000"})
+    noise = "".join(uuid.uuid4().hex for _ in range(300))  # not to be compressed below the limit
+    large = event(0, "large").model_copy(update={"metadata": {"text": noise}})
+    with UsageEmitter(
+        apache_broker.bootstrap_servers, topic=topic, spool=tmp_path if spooled else ""
+    ) as emitter:
+        for number in range(3_000):
+            emitter.emit(event(number), id=f"id-{number}")
+        emitter.emit(large, id="large")
+        assert emitter.flush(60) == 0
+        assert emitter.stats.dropped == {Drop.FAILED: 1}
+    found = ids(read(apache_broker.bootstrap_servers, topic))
+    assert set(found) == {f"id-{number}" for number in range(3_000)}
+    said = [r.getMessage() for r in caplog.records if "max.message.bytes" in r.getMessage()]
+    assert len(said) == 1
 
 
 @pytest.mark.parametrize(

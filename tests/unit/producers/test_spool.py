@@ -208,7 +208,7 @@ def test_what_can_never_be_sent_is_dropped_and_leaves_the_disk(broker: Broker, m
     usage = make()
     send(usage, 1)
     settled(usage)
-    broker.finish(KafkaError.MSG_SIZE_TOO_LARGE)
+    broker.finish(KafkaError.INVALID_RECORD)
     assert settled(usage).stats.dropped == {Drop.FAILED: 1}
     assert (usage.stats.spooled, usage.stats.queued) == (0, 0)
 
