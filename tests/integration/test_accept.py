@@ -191,6 +191,27 @@ def test_a_checkpoint_that_is_gone_is_never_taken_for_a_first_start(rig: Rig, ra
         assert not rig.checkpoints()
 
 
+def test_a_checkpoint_topic_that_was_restored_whole(rig: Rig) -> None:
+    first, after = calls_of_now(0, 300), calls_of_now(300, 300)
+    worker = rig.worker().wait_ready()
+    rig.send(first)
+    rig.wait_settled()
+    worker.stop()
+    backup = rig.read("workspace.checkpoint")
+    make_anew(rig, "workspace.checkpoint")
+    producer = rig.producer()
+    for message in backup:
+        where = message.partition()
+        assert where is not None
+        producer.produce("workspace.checkpoint", message.value(), message.key(), where)
+    assert producer.flush(60) == 0
+    halt(rig, "EpochChanged")
+    accept_all(rig, "workspace.checkpoint")
+    rig.send(after)
+    rig.wait_taken(600)
+    check_exact(rig, first + after)
+
+
 def test_where_nothing_is_lost_nothing_is_written_and_nobody_disturbed(rig: Rig) -> None:
     worker = rig.worker().wait_ready()
     sent = calls_of_now(0, 300)
