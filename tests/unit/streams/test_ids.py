@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import struct
 import time
+import tracemalloc
 from itertools import pairwise
 
 import pytest
@@ -137,6 +139,24 @@ def test_what_has_expired_is_dropped() -> None:
         assert known(index, [one]) == [False]
         index.add(one, now)
     assert 1_000 <= len(index) < 1_250
+
+
+def test_an_id_takes_at_most_24_bytes() -> None:
+    index, most = IdIndex(), 0.0
+    tracemalloc.start()
+    try:
+        for number in range(500):
+            packed = random.randbytes(16 * 400)
+            digests = [packed[at : at + 16] for at in range(0, len(packed), 16)]
+            assert not any(known(index, digests))
+            for one in digests:
+                index.add(one, NOON + number * 1_000)
+            del packed, digests
+            if number > 250:
+                most = max(most, tracemalloc.get_traced_memory()[0] / len(index))
+    finally:
+        tracemalloc.stop()
+    assert 18 < most <= 24
 
 
 def test_a_horizon_that_cannot_be_kept_is_refused() -> None:
