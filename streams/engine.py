@@ -20,6 +20,7 @@ from faust.types import TP
 from spendstream.schemas.prices import PriceBook
 from spendstream.schemas.topics import INPUTS, USAGE_EVENTS, WORKSPACE_COMMANDS
 from spendstream.streams import health, metrics
+from spendstream.streams.errors import Recoverable
 from spendstream.streams.plans_follower import PlansFollower
 from spendstream.streams.recovery import Snapshot
 from spendstream.streams.runner import PartitionRunner
@@ -116,6 +117,17 @@ class Engine:
     def committed(self, tp: TP) -> int | None:
         runner = self._runners.get(tp.partition)
         return runner.committed.get(tp.topic) if runner is not None else None
+
+    def out_of_range(self, tp: TP, offset: int) -> None:
+        """The partition recovers, which says what was lost, if anything was. For any thread."""
+        runner = self._runners.get(tp.partition)
+        if runner is not None:
+            runner.interrupt(
+                Recoverable(
+                    f"{tp.topic}/{tp.partition}: {offset} is next, and the log does not hold it:"
+                    " retention took it, or the topic was made anew"
+                )
+            )
 
     async def revoke(self) -> None:
         """A rebalance revokes everything, and mostly gives it back: states are kept until then."""

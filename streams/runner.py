@@ -91,6 +91,7 @@ class PartitionRunner:
         self._kept = kept
         self._merge = ArrivalMerge(partition, inputs)
         self._search = PoisonSearch()
+        self._interruption: Recoverable | None = None
         self._left: Fetched | None = None  # of a batch that was cut
         self._task: StreamTask | None = None
         self._step: asyncio.Future[Any] | None = None
@@ -100,6 +101,10 @@ class PartitionRunner:
     async def offer(self, batch: Fetched) -> None:
         """Take a fetched batch; one from before the last seek is dropped, it is read again."""
         await self._merge.offer(batch)
+
+    def interrupt(self, error: Recoverable) -> None:
+        """Recover before the next batch. For any thread."""
+        self._interruption = error
 
     async def stop(self) -> Snapshot | None:
         """Commit the open transaction, and leave what whoever comes next may go on with."""
@@ -185,7 +190,7 @@ class PartitionRunner:
         self.ready = False
         self._inputs.pause(self.partition)
         self._merge.clear()
-        self._left = None
+        self._left = self._interruption = None
         task, self._task = self._task, None
         if task is not None:
             self._shared.executor.submit(task.close)
@@ -236,6 +241,8 @@ class PartitionRunner:
         search.committed(self.committed, records)
 
     async def _next(self, timeout_s: float) -> Fetched | None:
+        if self._interruption is not None:
+            raise self._interruption
         left, self._left = self._left, None
         return left if left is not None else await self._merge.next(timeout_s)
 

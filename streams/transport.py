@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Set
 from typing import Any, NamedTuple, Protocol, cast
 
 import aiokafka
+from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 from faust import Schema
 from faust.transport.drivers.aiokafka import (
     AIOKafkaConsumerThread,
@@ -50,13 +51,16 @@ class End(NamedTuple):
 
 
 class Assignment(Protocol):
-    """What the transport asks of the engine."""
+    """What the transport asks of the engine, and tells it."""
 
     async def assigned(self, partitions: set[TP]) -> None:
         """The group's new assignment stands; take what is ours."""
 
     def committed(self, tp: TP) -> int | None:
         """Next offset by the last committed checkpoint; None where it is not known here."""
+
+    def out_of_range(self, tp: TP, offset: int) -> None:
+        """The log does not hold what is next to be read. On the consumer's thread."""
 
 
 class BatchSchema(Schema[Any, Any]):
@@ -85,6 +89,8 @@ class _InformativeCommits(aiokafka.AIOKafkaConsumer):  # type: ignore[misc]
 
 class BatchedConsumerThread(AIOKafkaConsumerThread):
     """Fetches committed records in large batches, and stamps them with the seek generation."""
+
+    app: Any
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -123,7 +129,7 @@ class BatchedConsumerThread(AIOKafkaConsumerThread):
             bootstrap_servers=server_list(transport.url, transport.default_port),
             partition_assignment_strategy=[self._assignor],
             enable_auto_commit=False,
-            auto_offset_reset="earliest",
+            auto_offset_reset="none",  # that would skip in silence
             max_poll_records=conf.broker_max_poll_records,
             max_poll_interval_ms=int(conf.broker_max_poll_interval * 1000),
             max_partition_fetch_bytes=conf.consumer_max_fetch_size,
@@ -148,6 +154,13 @@ class BatchedConsumerThread(AIOKafkaConsumerThread):
             self.refusals.note(error)
             await asyncio.sleep(RETRY_S)
             return {}
+        except OffsetOutOfRangeError as error:
+            for tp, offset in error.args[0].items():
+                self.app.engine.out_of_range(TP(tp.topic, tp.partition), offset)
+            await asyncio.sleep(RETRY_S)
+            return {}
+        except NoOffsetForPartitionError:
+            return {}  # from before the partition's first seek
         for tp, batch in records.items():
             self._handed_out[tp] = batch[-1].offset + 1
         return {

@@ -136,6 +136,26 @@ def test_events_that_retention_deleted_before_they_were_read(rig: Rig) -> None:
     check_went_on(rig, first + after)
 
 
+@pytest.mark.parametrize("topic", ["deleted from", "made anew"])
+def test_what_a_running_worker_has_not_read_is_not_skipped(rig: Rig, topic: str) -> None:
+    first, gone, after = calls_of_now(0, 300), calls_of_now(300, 300), calls_of_now(600, 30)
+    worker = rig.worker(session_s=30).wait_ready()
+    rig.send(first)
+    rig.wait_settled()
+    worker.pause()
+    rig.send(gone)
+    if topic == "deleted from":
+        delete_all(rig, "usage.events")
+    else:
+        make_anew(rig, "usage.events")
+    rig.send(after)
+    worker.resume()
+    kind = "RetentionOvertook" if topic == "deleted from" else "EpochChanged"
+    until(lambda: worker.log.count(f'"{kind}"') >= PARTITIONS, 60, lambda: worker.log[-3000:])
+    assert worker.running()
+    assert len(rig.rows("usage.priced")) == 300
+
+
 def test_ids_made_anew(rig: Rig) -> None:
     first, after = calls_of_now(0, 300), calls_of_now(300, 300)
     worker = rig.worker().wait_ready()
