@@ -115,6 +115,10 @@ class Engine:
             return _run(connection, statement, dict(params or {}), default_format)
         except RuntimeError as error:  # ChdbError is one
             raise StatementError(str(error)) from None
+        except OSError as error:  # the file that holds an insert's rows
+            raise StatementError(
+                f"Code: 243. DB::Exception: no room for the rows: {error} (NOT_ENOUGH_SPACE)"
+            ) from None
         finally:
             connection.close()
 

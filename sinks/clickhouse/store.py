@@ -52,7 +52,7 @@ _REFUSALS: Final = frozenset(
     }
 )
 _ADVICE: Final = {
-    75: "It cannot write its files: free space on its disk",  # CANNOT_WRITE_TO_FILE_DESCRIPTOR
+    75: "Its disk takes no more: free space on it",  # CANNOT_WRITE_TO_FILE_DESCRIPTOR
     243: "Its disk is full: free space on it",  # NOT_ENOUGH_SPACE
     497: "Grant the sink's user SELECT and INSERT on the database",  # ACCESS_DENIED
     516: "See to the user and password in the sink's address",  # AUTHENTICATION_FAILED
