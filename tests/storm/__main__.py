@@ -10,14 +10,22 @@ import os
 import signal
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Final
 
 from tests.servers.clickhouse import ChdbClickHouse
 from tests.servers.kafka import own_kafka
+from tests.storm.faults.clickhouse import DiskFull
 from tests.storm.plan import BY_NAME
-from tests.storm.rage import rage
+from tests.storm.rage import rage, say
 from tests.storm.report import report
 from tests.storm.traffic import Traffic
+from tests.support.small_disk import NoDiskError, SmallDisk, small_disk
+
+_DISK_BYTES: Final = 512 * 2**20
+_EVENT_BYTES: Final = 3_000
+"""Ten times what ClickHouse needs in the end: merged parts stay for minutes."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -41,7 +49,11 @@ def main(argv: list[str] | None = None) -> int:
         directory = options.keep or Path(made)
         # Faust's directory, which it makes wherever it is told and never uses
         os.environ["APP_DATADIR"] = str(Path(made) / "faust")
-        with broker, ChdbClickHouse() as clickhouse:
+        with ExitStack() as stack:
+            disk = _disk(stack, Path(made) / "disk", traffic)
+            data = disk.path / "clickhouse" if disk else None
+            stack.enter_context(broker)
+            clickhouse = stack.enter_context(ChdbClickHouse(data))
             outcome = rage(
                 traffic,
                 options.faults,
@@ -50,9 +62,19 @@ def main(argv: list[str] | None = None) -> int:
                 clickhouse,
                 options.only,
                 patient=not options.hasty,
+                disk=disk,
             )
     print(report(outcome))
     return 0 if outcome.exact and not outcome.missed else 1
+
+
+def _disk(stack: ExitStack, path: Path, traffic: Traffic) -> SmallDisk | None:
+    path.mkdir()
+    try:
+        return stack.enter_context(small_disk(path, _DISK_BYTES + traffic.events * _EVENT_BYTES))
+    except NoDiskError as error:
+        say(f"{DiskFull.kind} is left out: {error}")
+        return None
 
 
 if __name__ == "__main__":

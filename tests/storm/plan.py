@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -58,13 +58,18 @@ class Planned:
         return self.kind(f"{self.seed}/{attempt}")
 
 
-def plan(seed: int, count: int, only: Sequence[str] = ()) -> list[Planned]:
+def plan(
+    seed: int, count: int, only: Sequence[str] = (), without: Collection[type[Fault]] = ()
+) -> list[Planned]:
     """`count` faults; each kind once before any comes twice, where there are enough.
 
-    `only` names the kinds to choose from; with none of them, all.
+    Args:
+        only: names the kinds to choose from; with none of them, all.
+        without: kinds for which this machine lacks something.
     """
     dice = random.Random(f"plan {seed}")
-    kinds = {BY_NAME[name]: KINDS[BY_NAME[name]] for name in only} or KINDS
+    wanted = [BY_NAME[name] for name in only] or list(KINDS)
+    kinds = {kind: KINDS[kind] for kind in wanted if kind not in without}
     chosen = list(kinds)
     dice.shuffle(chosen)
     chosen = chosen[:count]

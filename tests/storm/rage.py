@@ -13,11 +13,13 @@ from typing import Final
 from tests.servers.clickhouse import ChdbClickHouse
 from tests.servers.kafka import KafkaServer
 from tests.storm.faults.base import PATIENCE_S, Fault
+from tests.storm.faults.clickhouse import DiskFull
 from tests.storm.plan import Planned, plan
 from tests.storm.recount import recount
 from tests.storm.recount.differences import Differences
 from tests.storm.rig import DATABASE, Storm, seen
 from tests.storm.traffic import Traffic
+from tests.support.small_disk import SmallDisk
 
 ATTEMPTS: Final = 3
 """A fault that did not land is struck so often."""
@@ -83,17 +85,24 @@ def rage(
     only: Sequence[str] = (),
     tell: Callable[[str], None] = say,
     patient: bool = True,
+    disk: SmallDisk | None = None,
 ) -> Outcome:
-    """Run a storm. `patient`: wait until the last cent of overage was sent, too; less than a dollar
-    may otherwise be waiting for its minute, and the workers are stopped before the recount."""
+    """Run a storm.
+
+    Args:
+        patient: wait until the last cent of overage was sent, too; less than a dollar may otherwise
+            be waiting for its minute, and the workers are stopped before the recount.
+        disk: on which ClickHouse's data lies. None: it cannot be filled.
+    """
     outcome = Outcome(traffic)
     begun = time.monotonic()
-    storm = Storm(traffic, directory, broker, clickhouse)
+    storm = Storm(traffic, directory, broker, clickhouse, disk)
     try:
         storm.start()
         tell(f"{time.monotonic() - begun:5.0f} s: two workers, two sinks and the emitters run")
         sending = time.monotonic()
-        _strike_all(storm, plan(traffic.seed, faults, only), outcome, tell)
+        planned = plan(traffic.seed, faults, only, without=() if disk else (DiskFull,))
+        _strike_all(storm, planned, outcome, tell)
         storm.let_send(FULL_RATE, 1.0)
         if not _wait_sent(storm, tell):
             outcome.complaints.append("the emitters did not get rid of all events")

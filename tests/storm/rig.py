@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import resource
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from tests.storm.traffic import Sending, Traffic, plans
 from tests.storm.watch import Transactions, Watched, owners
 from tests.support.exact import plan_versions
 from tests.support.rig import CHECKPOINT, Rig
+from tests.support.small_disk import SmallDisk
 from tests.support.workers import Worker
 
 PARTITIONS: Final = 6
@@ -44,7 +44,12 @@ class Storm(Rig):
     """Everything that faults strike. `close` ends its processes; the servers are the caller's."""
 
     def __init__(
-        self, traffic: Traffic, directory: Path, broker: KafkaServer, clickhouse: ChdbClickHouse
+        self,
+        traffic: Traffic,
+        directory: Path,
+        broker: KafkaServer,
+        clickhouse: ChdbClickHouse,
+        disk: SmallDisk | None,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.traffic = traffic
@@ -55,6 +60,7 @@ class Storm(Rig):
         self._started = self._extra = 0
         self.broker = broker
         self.clickhouse = clickhouse
+        self.disk = disk
         super().__init__(broker.bootstrap_servers, directory, PARTITIONS, new_topics=False)
         topics_admin.create(self.bootstrap, PARTITIONS, 1)
         self.proxy = Proxy(self.clickhouse.url)
@@ -201,12 +207,6 @@ class Storm(Rig):
             sender.send(Sending(self.extra_number(), 0))
         while not sender.flush():
             pass
-
-    def limit_files(self, size: int) -> None:
-        """ClickHouse's process may write no file beyond so many bytes; −1: as before."""
-        _, hard = resource.prlimit(self.clickhouse.pid, resource.RLIMIT_FSIZE)
-        soft = hard if size < 0 else size
-        resource.prlimit(self.clickhouse.pid, resource.RLIMIT_FSIZE, (soft, hard))
 
     def complaint(self) -> str:
         words = [f"{p.name}: {p.process.log[-1500:]}" for p in (*self.streams, *self.sinks)]

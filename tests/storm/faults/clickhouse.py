@@ -5,13 +5,19 @@ from __future__ import annotations
 import http.client
 import threading
 import time
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from tests.storm.faults.base import LOOK_S, AtInsert, Fault, gone_on
 from tests.storm.faults.sinks import owner_of
 from tests.storm.proxy import Insert
 from tests.storm.rig import Storm, seen
 from tests.support.clickhouse_proxy import Answer
+
+_WRITING: Final = (
+    "SELECT (SELECT count() FROM system.merges)"
+    " + (SELECT count() FROM system.processes WHERE query_kind = 'Insert')"
+)
+_NOT_ENOUGH_SPACE: Final = b"(NOT_ENOUGH_SPACE)"
 
 
 class _OnClickHouse(Fault):
@@ -156,32 +162,39 @@ class CutAfterInsert(_AfterTheInsert):
 
 
 class DiskFull(_OnClickHouse):
-    """The engine's own writes fail: the system lets its process write no file beyond a size.
+    """Its disk is filled to the last block by somebody else.
 
-    A full disk would need a disk of its own, which wants privileges that a test run need not have.
-    The limit is the kernel's: write(2) fails inside the real engine in the middle of a part, in the
-    raw table or in one of its views, which no answer of a proxy could imitate.
+    Not in the middle of a merge or an insert: chDB 26.9 reserves room before it writes a part, does
+    not notice that a write fails after all, and cannot read the part then.
     """
 
     kind: ClassVar[str] = "ClickHouse's disk full"
 
     def strike(self, storm: Storm) -> None:
-        size = self.random.choice((0, 0, 300, 1_000, 3_000))
-        failed: list[int] = []
+        disk = storm.disk
+        assert disk is not None, "planned only where there is one"
+        refused: list[str] = []
+        full = threading.Event()
 
         def act(insert: Insert) -> Answer:
+            full.wait(LOOK_S)
             answer = insert.forward()
-            if not answer.ok:
-                failed.append(answer.status)
+            if not answer.ok and _NOT_ENOUGH_SPACE in answer.body:
+                refused.append(insert.token)
             return answer
 
-        self.now()
-        with AtInsert(storm, act, table="", times=10**6) as at:
-            storm.limit_files(size)
-            at.begun.wait(LOOK_S)
-            seen(lambda: failed, LOOK_S)
+        client = storm.clickhouse.client()
+        client.command("SYSTEM STOP MERGES")
+        with AtInsert(storm, act, table="", times=10**6):
+            seen(lambda: not client.command(_WRITING), LOOK_S)
+            self.now()
+            disk.fill()
+            full.set()
+            seen(lambda: refused, LOOK_S)
             time.sleep(self.random.uniform(0, 2))
-            storm.limit_files(-1)
+            disk.clear()
+        client.command("SYSTEM START MERGES")
+        client.close()
         self.back(storm)
-        if failed:
-            self.evidence = f"ClickHouse could not write: {len(failed)} inserts ended with an error"
+        if refused:
+            self.evidence = f"ClickHouse had no room {len(refused)} times, first for {refused[0]}"
