@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import MakeClickHouse
+from tests.servers import shared
 from tests.servers.clickhouse import ChdbClickHouse
 from tests.servers.kafka import KafkaServer
 from tests.support.records import calls_of_now
 from tests.support.rig import Rig
+from tests.support.small_disk import NoDiskError, SmallDisk, small_disk
 from tests.support.waiting import until
 from tests.support.watched import Watched
 
@@ -26,32 +26,38 @@ def rig(apache_broker: KafkaServer, tmp_path: Path) -> Iterator[Rig]:
     rig.close()
 
 
-def test_the_sink_waits_for_room(rig: Rig, clickhouse_server: MakeClickHouse) -> None:
-    server = clickhouse_server()
-    if not isinstance(server, ChdbClickHouse):
-        pytest.skip("only a process of ours can be kept from writing files")
-    client = server.client()
-    client.command("CREATE DATABASE full")
-    rig.worker()
-    watched = Watched(rig, "sink", server.url, "full")
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    path = tmp_path / "disk"
+    path.mkdir()
+    try:
+        with small_disk(path, 256 * 2**20) as disk:
+            yield disk
+    except NoDiskError as error:
+        pytest.skip(str(error))
 
-    def loaded() -> tuple[int, int]:
-        rows = client.query("SELECT count(), uniqExact(partition, seq) FROM full.usage_raw")
-        count, distinct = rows.result_rows[0]
-        return count, distinct
 
-    rig.send(calls_of_now(0, 300))
-    watched.worker.wait_ready()
-    until(lambda: loaded() == (300, 300), 60, lambda: watched.worker.log[-4000:])
-    # The system lets the process write no file beyond so many bytes: a full disk would want a
-    # mount, hence privileges. What fails is the file of an insert's rows, before the engine has
-    # them. It could not be tested further in: chDB 26.9 does not notice when its own writes fail.
-    _, most = resource.prlimit(server.pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (1_000, most))
-    rig.send(calls_of_now(300, 300))
-    said = "free space on it; the sink goes on by itself"
-    until(lambda: said in watched.worker.log, 60, lambda: watched.worker.log[-4000:])
+def test_the_sink_waits_for_room(rig: Rig, disk: SmallDisk) -> None:
+    with ChdbClickHouse(disk.path / "clickhouse") as server:
+        shared.note_used("clickhouse", server)
+        client = server.client()
+        client.command("CREATE DATABASE full")
+        rig.worker()
+        watched = Watched(rig, "sink", server.url, "full")
 
-    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (most, most))
-    until(lambda: loaded() == (600, 600), 60, lambda: watched.worker.log[-4000:])
-    until(lambda: watched.health()[0] == 200, 60, lambda: str(watched.health()))
+        def loaded() -> tuple[int, int]:
+            rows = client.query("SELECT count(), uniqExact(partition, seq) FROM full.usage_raw")
+            count, distinct = rows.result_rows[0]
+            return count, distinct
+
+        rig.send(calls_of_now(0, 300))
+        watched.worker.wait_ready()
+        until(lambda: loaded() == (300, 300), 60, lambda: watched.worker.log[-4000:])
+        disk.fill()
+        rig.send(calls_of_now(300, 300))
+        said = "Its disk is full: free space on it; the sink goes on by itself"
+        until(lambda: said in watched.worker.log, 60, lambda: watched.worker.log[-4000:])
+        disk.clear()
+        until(lambda: loaded() == (600, 600), 60, lambda: watched.worker.log[-4000:])
+        until(lambda: watched.health()[0] == 200, 60, lambda: str(watched.health()))
+        client.close()
