@@ -315,6 +315,9 @@ class PartitionRunner:
         ends = await self._inputs.ends(self.partition)
         if ends is None:
             return
+        # what has arrived since the broker was last asked is still to come
+        now_ms = min(end.as_of_ms for end in ends.values()) - CLOCK_LAG_MS
+        due = bool(state.due) and state.due[0][0] <= now_ms
         inputs = state.checkpoint.inputs
         if any(inputs[topic].upto < end.handed_out for topic, end in ends.items()):
             return  # a batch is on its way here: were the position taken, a crash would lose it

@@ -43,11 +43,17 @@ class Fetched(NamedTuple):
 
 
 class End(NamedTuple):
-    """A reader at the end of what is committed: its position, past all markers of transactions,
-    and the next offset after the last record that it handed out."""
+    """A reader at the end of what is committed.
+
+    Attributes:
+        position: past all markers of transactions.
+        handed_out: the next offset after the last record that it handed out.
+        as_of_ms: when the broker last said that this is the end, by the worker's clock.
+    """
 
     position: int
     handed_out: int
+    as_of_ms: int
 
 
 class Assignment(Protocol):
@@ -201,9 +207,11 @@ class BatchedConsumerThread(AIOKafkaConsumerThread):
             state = assignment.state_value(tp)
             if not state.has_valid_position or state.lso is None or state.position < state.lso:
                 return None
+            if state.timestamp is None:
+                return None
             if self.refusals.since_fetched(tp.topic, state.timestamp):
                 return None  # there may be more by now: it cannot be seen
-            ends[tp] = End(int(state.position), self._handed_out.get(tp, 0))
+            ends[tp] = End(int(state.position), self._handed_out.get(tp, 0), int(state.timestamp))
         return ends
 
     def log_end(self, tp: TP) -> int | None:

@@ -75,7 +75,7 @@ def test_at_the_end_of_the_events_commands_wait_for_no_more_than_was_handed_out(
 ) -> None:
     async def run() -> None:
         rig = Rig()
-        rig.reader.end = End(5, handed_out)
+        rig.reader.end = End(5, handed_out, NOON)
         await rig.offer(fetched(WORKSPACE_COMMANDS, 0, NOON))
         assert await rig.drain() == ([] if waits else [(WORKSPACE_COMMANDS, 0)])
 
@@ -89,7 +89,7 @@ def test_commands_stay_in_order_and_are_held_back_when_many_wait() -> None:
         await rig.offer(*commands)
         assert await rig.drain() == []
         assert rig.reader.held == [True]
-        rig.reader.end = End(0, 0)
+        rig.reader.end = End(0, 0, NOON)
         assert await rig.drain() == [(WORKSPACE_COMMANDS, i) for i in range(8)]
         assert rig.reader.held == [True, False]
 
@@ -106,7 +106,7 @@ def test_batches_from_before_the_seek_are_dropped_also_those_that_wait() -> None
         rig.merge.clear()
         await rig.offer(fetched(USAGE_EVENTS, 1, NOON))
         rig.merge.start(rig.state, GENERATION + 1)
-        rig.reader.end = End(9, 0)
+        rig.reader.end = End(9, 0, NOON)
         assert await rig.drain() == []
         await rig.offer(fetched(USAGE_EVENTS, 7, NOON, GENERATION + 1))
         assert await rig.drain() == [(USAGE_EVENTS, 7)]
