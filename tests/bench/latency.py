@@ -30,7 +30,7 @@ from tests.servers.clickhouse import ClickHouseServer
 PARTITIONS: Final = 4
 _POLL_S: Final = 0.05
 WARM_UP_S: Final = 20.0
-ALARMING: Final = 20
+ALARMING: Final = 100
 """Every so manieth event is so dear that it uses up the credit of a workspace of its own."""
 
 
