@@ -11,7 +11,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from threading import Semaphore
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -62,7 +61,7 @@ class Engine:
             self._plans,
             self._executor,
             session_timeout_s,
-            Semaphore(_RECOVERIES),
+            asyncio.Semaphore(_RECOVERIES),
         )
         self._runners: dict[int, PartitionRunner] = {}
         self._kept: dict[int, Snapshot] = {}  # of partitions that a rebalance has revoked

@@ -14,21 +14,27 @@ from threading import Lock
 
 _lock = Lock()
 _building = 0
+_failed = False
 
 
 @contextmanager
 def building() -> Iterator[None]:
     """Around building what will stay. For any number of threads."""
-    global _building
+    global _building, _failed
     with _lock:
         _building += 1
         gc.disable()
     try:
         yield
+    except BaseException:
+        _failed = True  # its error still holds what was built, and that would stay for ever
+        raise
     finally:
         with _lock:
             _building -= 1
             if not _building:
                 gc.collect()  # else cycles of elsewhere would stay for ever, too
-                gc.freeze()
+                if not _failed:
+                    gc.freeze()
+                _failed = False
                 gc.enable()

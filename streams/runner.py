@@ -34,7 +34,7 @@ from spendstream.streams.poison import (
     where_of,
 )
 from spendstream.streams.recovery import Snapshot
-from spendstream.streams.stream_task import Shared, StreamTask, recover_task
+from spendstream.streams.stream_task import Shared, StreamTask, recover_task, resume_task
 from spendstream.streams.transport import End, Fetched
 
 MAX_EVENTS: Final = 10_000
@@ -198,8 +198,9 @@ class PartitionRunner:
     async def _recover(self) -> StreamTask:
         started = time.monotonic()
         self._inputs.pause(self.partition)
-        kept, self._kept = self._kept, None
-        task = await self._in_executor(self._restore, kept)
+        kept = await self._resume()
+        # one that waits for its turn holds no thread, and a rebalance need not wait for it
+        task = kept or await self._read_again()
         self.ready, self.trouble = True, None
         self.committed = task.positions()
         self._search.recovered(self.committed)
@@ -207,15 +208,28 @@ class PartitionRunner:
         self._merge.start(task.state, generation)
         metrics.recoveries.inc()
         metrics.recovery_seconds.observe(time.monotonic() - started)
-        resumed = kept is not None and task.state is kept.state
-        metrics.resumed.inc(resumed)
+        metrics.resumed.inc(kept is not None)
         batch = task.state.checkpoint.batch
-        self._log.info("partition_runs", batch=batch, upto=self.committed, resumed=resumed)
+        self._log.info("partition_runs", batch=batch, upto=self.committed, resumed=kept is not None)
         return task
 
-    def _restore(self, kept: Snapshot | None) -> StreamTask:
-        # noted here, in the thread: who is cancelled meanwhile does not get what this returns
-        self._task = recover_task(self.partition, self._shared, kept)
+    async def _resume(self) -> StreamTask | None:
+        """Go on with what was kept, where it still stands; else nothing of it is left here."""
+        kept, self._kept = self._kept, None
+        return None if kept is None else await self._in_executor(self._resumed, kept)
+
+    async def _read_again(self) -> StreamTask:
+        async with self._shared.recovering:
+            return await self._in_executor(self._recovered)
+
+    # both noted in the thread: who is cancelled meanwhile does not get what they return
+
+    def _resumed(self, kept: Snapshot) -> StreamTask | None:
+        self._task = resume_task(self.partition, self._shared, kept)
+        return self._task
+
+    def _recovered(self) -> StreamTask:
+        self._task = recover_task(self.partition, self._shared)
         return self._task
 
     async def _batch(self, task: StreamTask) -> None:
@@ -331,5 +345,10 @@ class PartitionRunner:
     async def _in_executor(self, step: Callable[..., T], *args: Any) -> T:
         future = asyncio.get_running_loop().run_in_executor(self._shared.executor, step, *args)
         self._step = future
-        # A cancelled runner lets its step end (see `stop`): a thread cannot be interrupted
-        return await asyncio.shield(future)
+        try:
+            # A cancelled runner lets its step end (see `stop`): a thread cannot be interrupted
+            return await asyncio.shield(future)
+        finally:
+            # an error that the step has raised holds this frame: with `future` in it, it would hold
+            # itself, and the partition's whole state until somebody collects cycles
+            del future

@@ -6,12 +6,12 @@ time. After an error neither the state nor the transaction may be used any more:
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Semaphore
 from typing import Final
 
 from confluent_kafka import KafkaException
@@ -65,7 +65,7 @@ class Shared:
     plans: PlansFollower
     executor: Executor
     session_timeout_s: float
-    recovering: Semaphore
+    recovering: asyncio.Semaphore
     """Held while a state is read from the log: those that were all read at once would all be ready
     last, because they share one interpreter."""
 
@@ -270,37 +270,61 @@ def _write_first(producer: PartitionProducer, checkpoint: Checkpoint) -> None:
     producer.commit()
 
 
-def recover_task(partition: int, shared: Shared, kept: Snapshot | None = None) -> StreamTask:
+def recover_task(partition: int, shared: Shared) -> StreamTask:
     """Fence every other owner of the partition, and restore what the last commit left.
-
-    Args:
-        kept: from before a rebalance; it is gone on with where nobody has committed since.
 
     Raises:
         PartitionError: named by what to do next.
     """
+    with _owning(partition, shared) as (producer, reader, epochs):
+        with garbage.building():
+            snapshot = recover(reader, partition, shared.partitions, epochs)
+        return _begun(partition, shared, snapshot, producer, epochs)
+
+
+def resume_task(partition: int, shared: Shared, kept: Snapshot) -> StreamTask | None:
+    """As `recover_task`, with what was kept from before a rebalance.
+
+    None: it does not stand any more, because another worker has committed since.
+    """
+    with _owning(partition, shared) as (producer, reader, epochs):
+        if not still_stands(reader, kept, partition, epochs):
+            producer.close()
+            return None
+        return _begun(partition, shared, kept, producer, epochs)
+
+
+@contextmanager
+def _owning(
+    partition: int, shared: Shared
+) -> Iterator[tuple[PartitionProducer, LogReader, dict[str, str]]]:
+    """Producer, reader and topic ids of the partition's owner; on an error nothing of it stays."""
     check_topics(shared.bootstrap_servers, shared.partitions)
     producer = PartitionProducer(shared.bootstrap_servers, shared.group, partition)
     try:
         reader = LogReader(shared.bootstrap_servers)
         try:
-            epochs = topic_ids(shared.bootstrap_servers, TOPICS)
-            if kept is not None and still_stands(reader, kept, partition, epochs):
-                snapshot = kept
-            else:
-                del kept
-                with shared.recovering, garbage.building():
-                    snapshot = recover(reader, partition, shared.partitions, epochs)
+            yield producer, reader, topic_ids(shared.bootstrap_servers, TOPICS)
         finally:
             reader.close()
-        checkpoint, epoch = snapshot.state.checkpoint, epochs[CONTROL_PLANS]
-        known = checkpoint.control.get(CONTROL_PLANS, InputPosition())
-        shared.plans.wait_for(epoch, known.upto, _PLANS_TIMEOUT_S)
-        checkpoint.control[CONTROL_PLANS] = InputPosition(epoch, known.upto)
-        checkpoint.checkpoint_epoch = epochs[WORKSPACE_CHECKPOINT]
-        if checkpoint.batch == 0:
-            _write_first(producer, checkpoint)
     except BaseException:  # whatever it was, the producer's threads must not outlive it
         producer.close()
         raise
+
+
+def _begun(
+    partition: int,
+    shared: Shared,
+    snapshot: Snapshot,
+    producer: PartitionProducer,
+    epochs: dict[str, str],
+) -> StreamTask:
+    """The task, once its plans are known, and its first checkpoint is written where it has none."""
+    checkpoint, epoch = snapshot.state.checkpoint, epochs[CONTROL_PLANS]
+    known = checkpoint.control.get(CONTROL_PLANS, InputPosition())
+    shared.plans.wait_for(epoch, known.upto, _PLANS_TIMEOUT_S)
+    checkpoint.control[CONTROL_PLANS] = InputPosition(epoch, known.upto)
+    checkpoint.checkpoint_epoch = epochs[WORKSPACE_CHECKPOINT]
+    if checkpoint.batch == 0:
+        _write_first(producer, checkpoint)
     return StreamTask(partition, shared, snapshot, producer)
