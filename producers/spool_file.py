@@ -109,6 +109,8 @@ class SpoolFile:
         self._ask("PRAGMA journal_mode = WAL")
         self._ask("PRAGMA synchronous = NORMAL")
         self._ask("PRAGMA journal_size_limit = 4194304")
+        # a service's root may be read-only, without a place for temporary files
+        self._ask("PRAGMA temp_store = MEMORY")
         (fault,) = self._ask("PRAGMA quick_check(1)")
         if fault != "ok":
             error = sqlite3.DatabaseError(str(fault))
@@ -154,14 +156,17 @@ class SpoolFile:
         self.unreported = unreported
 
     def ranges(self) -> list[tuple[int, int]]:
-        """All rows there are, as ranges without gaps."""
-        (found,) = self._ask(
-            "SELECT group_concat(first || ' ' || last) FROM"
-            " (SELECT min(row) AS first, max(row) AS last FROM"
-            " (SELECT row, row - row_number() OVER (ORDER BY row) AS run FROM events) GROUP BY run)"
+        """All rows there are, as ranges without gaps. Found without sorting: a full file has so many
+        rows that it would take a temporary file, or a service's memory."""
+        firsts, lasts = self._ask(
+            "SELECT (SELECT group_concat(row) FROM events AS one"
+            " WHERE NOT EXISTS (SELECT 1 FROM events WHERE row = one.row - 1)),"
+            " (SELECT group_concat(row) FROM events AS one"
+            " WHERE NOT EXISTS (SELECT 1 FROM events WHERE row = one.row + 1))"
         )
-        pairs = (text.split(" ") for text in (found or "").split(",") if text)
-        return sorted((int(first), int(last)) for first, last in pairs)
+        if firsts is None:
+            return []
+        return list(zip(_numbers(firsts), _numbers(lasts), strict=True))
 
     def read(self, numbers: Sequence[int]) -> list[Row]:
         """Those of these rows that are there, in ascending order."""
@@ -280,6 +285,10 @@ def _rows(together: Iterable[str | None]) -> list[Row]:
         of = bytes.fromhex
         rows.append(Row(int(row), of(key), of(value), of(event_id), of(source), int(time_ms)))
     return sorted(rows)
+
+
+def _numbers(together: str) -> list[int]:
+    return sorted(map(int, together.split(",")))
 
 
 T = TypeVar("T")

@@ -70,15 +70,20 @@ class SpoolStore:
         """Take a file that nobody owns. Returns the ranges of rows that are in it."""
         for slot in spool_slots.free(self._directory):
             self._slot = slot
+            file = None
             try:
-                self._file = self._open_slot(slot)
+                if (file := self._open_slot(slot)) is not None:
+                    with self._touching:
+                        ranges = file.ranges()
+                    self._file = file
+                    return ranges
             finally:
+                # half open it would never be tried again, and what it holds never be sent
                 if self._file is None:
+                    if file is not None:
+                        self._close(file)
                     self._slot = None
                     slot.release()
-            if self._file is not None:
-                with self._touching:
-                    return self._file.ranges()
         raise OSError("all its files belong to other processes")
 
     def number(self) -> int:

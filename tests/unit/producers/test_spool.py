@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import itertools
 import logging
 import os
 import resource
@@ -148,6 +150,58 @@ def test_times_and_sources_are_those_of_the_first_process(
     until(lambda: len(broker.queue) == 1, 20)
     assert broker.queue[0].headers["ce_source"] == b"svc"
     assert broker.queue[0].headers["ce_time"] == b"2026-11-22T10:00:00.123Z"
+
+
+def test_a_file_that_opens_only_halfway_is_opened_again(
+    broker: Broker, make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    usage = make()
+    send(usage, *range(100))
+    assert not usage.emit("no event")  # type: ignore[arg-type]
+    usage.close(0)
+    broker.queue.clear()
+    ranges, calls = spool_file.SpoolFile.ranges, []
+
+    def failing_once(file: spool_file.SpoolFile) -> list[tuple[int, int]]:
+        calls.append(file)
+        if len(calls) == 1:
+            raise sqlite3.OperationalError("disk I/O error")
+        return ranges(file)
+
+    monkeypatch.setattr(spool_file.SpoolFile, "ranges", failing_once)
+    again = settled(make())
+    until(lambda: "disk I/O error" in caplog.text, 10)
+    until(lambda: len(broker.queue) == 100, 20)
+    send(again, 100)
+    broker.finish()
+    assert set(broker.ids()) == set(names(*range(101)))
+    assert [q.headers["ce_dropped"] for q in broker.arrived if "ce_dropped" in q.headers] == [b"1"]
+    assert settled(again).stats.recovered == 100
+
+
+@pytest.mark.parametrize("rows", [[], [7], [1, 2, 3], [1, 3, 4, 9, 10, 11]])
+def test_rows_that_are_there_are_told_as_ranges(rows: list[int], tmp_path: Path) -> None:
+    with contextlib.closing(spool_file.SpoolFile(tmp_path / "0.sqlite", 1_048_576)) as file:
+        file.write([spool_file.Row(row, b"", b"", b"", b"", 0) for row in rows], (), 0)
+        ranges = file.ranges()
+    assert [row for first, last in ranges for row in range(first, last + 1)] == rows
+    assert all(first > last + 1 for (_, last), (first, _) in itertools.pairwise(ranges))
+
+
+def test_a_full_file_is_opened_where_no_temporary_file_can_be_made(tmp_path: Path) -> None:
+    file = spool_file.SpoolFile(tmp_path / "0.sqlite", 2**30)
+    file._ask(
+        "WITH RECURSIVE n(row) AS (SELECT 1 UNION ALL SELECT row + 2 FROM n WHERE row < 599999)"
+        " INSERT INTO events SELECT row, x'', x'', x'', x'', 0 FROM n"
+    )
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        ranges = file.ranges()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        file.close()
+    assert len(ranges) == 300_000
 
 
 def test_a_full_queue_goes_on_on_disk(broker: Broker, make: Make) -> None:
