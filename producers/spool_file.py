@@ -30,6 +30,7 @@ _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 # lock at each step, and in a service with a busy thread waits up to 5 ms to get it back. Powers of
 # two, so that few statements have to be compiled and kept.
 _SIZES: Final = (256, 128, 64, 32, 16, 8, 4, 2, 1)
+_VARIABLES: Final = 999  # in one statement, before SQLite 3.32
 
 _SCHEMA: Final = (
     """CREATE TABLE IF NOT EXISTS events (
@@ -46,7 +47,9 @@ _SCHEMA: Final = (
 )
 _COLUMNS: Final = "row, key, value, event_id, source, time_ms"
 _INSERT: Final = {
-    size: f"INSERT INTO events VALUES {', '.join(['(?, ?, ?, ?, ?, ?)'] * size)}" for size in _SIZES
+    size: f"INSERT INTO events VALUES {', '.join(['(?, ?, ?, ?, ?, ?)'] * size)}"
+    for size in _SIZES
+    if 6 * size <= _VARIABLES
 }
 _DELETE: Final = {
     size: f"DELETE FROM events WHERE row IN ({', '.join('?' * size)})" for size in _SIZES
@@ -136,28 +139,26 @@ class SpoolFile:
         """Go on with the numbers of a file that this one replaces."""
         self._next = max(self._next, other._next)
 
-    def number_above_rows(self) -> None:
-        """After rows were written under numbers that they had elsewhere."""
-        (last,) = self._ask("SELECT coalesce(max(row), 0) FROM events")
-        self._next = max(self._next, last + 1)
-
     def write(self, fresh: Sequence[Row], gone: Sequence[int], unreported: int) -> None:
         """Delete rows, add rows. Raises sqlite3.Error; nothing was changed then."""
         with self._transaction():
             deleted = sum(
-                self._connection.execute(_DELETE[len(part)], part).rowcount for part in _parts(gone)
+                self._connection.execute(delete, part).rowcount
+                for delete, part in _parts(_DELETE, gone)
             )
-            for part in _parts(fresh):
-                values = [value for row in part for value in row]
-                self._connection.execute(_INSERT[len(part)], values)
+            for insert, part in _parts(_INSERT, fresh):
+                self._connection.execute(insert, [value for row in part for value in row])
             if unreported != self.unreported:
                 self._connection.execute("UPDATE unreported SET dropped = ?", (unreported,))
         self.rows += len(fresh) - deleted
         self.unreported = unreported
 
     def ranges(self) -> list[tuple[int, int]]:
-        """All rows there are, as ranges without gaps. Found without sorting: a full file has so many
-        rows that it would take a temporary file, or a service's memory."""
+        """All rows there are, as ranges without gaps.
+
+        Found without sorting: a full file has so many rows that it would take a temporary file, or
+        much of a service's memory.
+        """
         firsts, lasts = self._ask(
             "SELECT (SELECT group_concat(row) FROM events AS one"
             " WHERE NOT EXISTS (SELECT 1 FROM events WHERE row = one.row - 1)),"
@@ -171,8 +172,8 @@ class SpoolFile:
     def read(self, numbers: Sequence[int]) -> list[Row]:
         """Those of these rows that are there, in ascending order."""
         return _rows(
-            self._connection.execute(_READ[len(part)], part).fetchone()[0]
-            for part in _parts(numbers)
+            self._connection.execute(read, part).fetchone()[0]
+            for read, part in _parts(_READ, numbers)
         )
 
     def first(self, limit: int) -> list[Row]:
@@ -294,9 +295,10 @@ def _numbers(together: str) -> list[int]:
 T = TypeVar("T")
 
 
-def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
+def _parts(statements: dict[int, str], items: Sequence[T]) -> Iterator[tuple[str, Sequence[T]]]:
+    """Each statement with as many of the items as it is for, the largest first."""
     done = 0
-    for size in _SIZES:
+    for size, statement in statements.items():
         while len(items) - done >= size:
-            yield items[done : done + size]
+            yield statement, items[done : done + size]
             done += size

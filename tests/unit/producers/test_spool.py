@@ -188,6 +188,16 @@ def test_rows_that_are_there_are_told_as_ranges(rows: list[int], tmp_path: Path)
     assert all(first > last + 1 for (_, last), (first, _) in itertools.pairwise(ranges))
 
 
+def test_older_libraries_take_its_statements(tmp_path: Path) -> None:
+    rows = [spool_file.Row(row, b"", b"", b"", b"", 0) for row in range(1, 1_001)]
+    with contextlib.closing(spool_file.SpoolFile(tmp_path / "0.sqlite", 1_048_576)) as file:
+        file._connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 999)
+        file.write(rows, (), 0)
+        assert file.read(range(1, 1_001)) == rows
+        file.write((), range(1, 1_001), 0)
+        assert file.rows == 0
+
+
 def test_a_full_file_is_opened_where_no_temporary_file_can_be_made(tmp_path: Path) -> None:
     file = spool_file.SpoolFile(tmp_path / "0.sqlite", 2**30)
     file._ask(
