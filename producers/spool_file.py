@@ -226,10 +226,13 @@ def is_damage(error: Exception) -> bool:
 
 
 def set_aside(path: Path) -> Path:
-    """Move a damaged file out of the way, for a person to look at. Raises OSError."""
+    """Move a damaged file out of the way, for a person to look at, or what a kill in the midst of
+    that has left beside it. Raises OSError.
+
+    The file itself goes first: while it is there, what it holds can be read with its log.
+    """
     target = path.with_name(f"{path.stem}.damaged-{time.time_ns()}.sqlite")
-    path.rename(target)
-    for suffix in ("-wal", "-shm", "-journal"):
+    for suffix in ("", "-wal", "-shm", "-journal"):
         with contextlib.suppress(FileNotFoundError):
             Path(f"{path}{suffix}").rename(f"{target}{suffix}")
     return target

@@ -158,7 +158,8 @@ class SpoolStore:
     def _open_slot(self, slot: Slot) -> SpoolFile | None:
         """None where the file is to be left alone."""
         whole = slot.path.with_suffix(".mended")
-        if whole.exists() and not slot.path.exists():  # killed between the two renames
+        if whole.exists() and not slot.path.exists():  # killed between the renames
+            set_aside(slot.path)  # the damaged file's log: SQLite would take it for the other's
             whole.rename(slot.path)
         try:
             return self._opened(slot.path, self._max_bytes)
@@ -206,6 +207,21 @@ class SpoolStore:
         damaged file is still there.
         """
         whole = path.with_suffix(".mended")
+        # an earlier try may have come as far as to set it aside
+        if path.exists() or not whole.exists():
+            self._rescue(path, whole)
+        aside = set_aside(path)
+        whole.rename(path)
+        file = self._opened(path, self._max_bytes)
+        self._say(
+            aside.name,
+            f"the spool's file {path} is damaged ({error}): {file.rows} events could be read, the"
+            f" rest is lost; the damaged file is now {aside.name}",
+        )
+        return file
+
+    def _rescue(self, path: Path, whole: Path) -> None:
+        """What can still be read of a damaged file, in a new one."""
         remove(whole)
         new = self._opened(whole, _NO_LIMIT)
         try:
@@ -218,15 +234,6 @@ class SpoolStore:
             self._close(new)
         if Path(f"{whole}-wal").exists():
             raise OSError(f"no room for {whole}, which is to replace a damaged file")
-        aside = set_aside(path)
-        whole.rename(path)
-        file = self._opened(path, self._max_bytes)
-        self._say(
-            aside.name,
-            f"the spool's file {path} is damaged ({error}): {file.rows} events could be read, the"
-            f" rest is lost; the damaged file is now {aside.name}",
-        )
-        return file
 
     def _empty(self, path: Path) -> Iterator[tuple[list[int], int]]:
         assert self._file is not None

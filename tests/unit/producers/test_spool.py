@@ -444,6 +444,53 @@ def test_a_kill_just_before_the_new_file_takes_its_place_loses_nothing(
     until(lambda: len(broker.queue) == 100, 20)
 
 
+def test_a_kill_between_the_renames_leaves_no_log_of_the_damaged_file_beside_the_new_one(
+    broker: Broker, make: Make, tmp_path: Path
+) -> None:
+    usage = make()
+    send(usage, *range(100))
+    path = tmp_path / "spool" / "0.sqlite"
+    with settled(usage)._spool.store._touching:  # type: ignore[union-attr]
+        log = Path(f"{path}-wal").read_bytes()
+    send(usage, *range(100, 200))
+    usage.close(0)
+    broker.queue.clear()
+    path.rename(path.with_suffix(".mended"))
+    Path(f"{path}-wal").write_bytes(log)
+    make()
+    until(lambda: len(broker.queue) == 200, 20)
+    assert [queued.id for queued in broker.queue] == names(*range(200))
+    [aside] = path.parent.glob("0.damaged-*")
+    assert aside.read_bytes() == log
+
+
+def test_a_new_file_that_cannot_take_its_place_at_once_takes_it_later(
+    broker: Broker, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker.limit = 0
+    usage = make(queue_buffering_max_messages=100)
+    send(usage, *range(6_000), event=EVENT.model_copy(update={"metadata": {"text": "x" * 1_000}}))
+    assert settled(usage).stats.spooled == 6_000
+    path = tmp_path / "spool" / "0.sqlite"
+    rename = Path.rename
+    failed: list[Path] = []
+
+    def failing_once(source: Path, target: Path) -> Path:
+        if source.suffix == ".mended" and not failed:
+            failed.append(source)
+            raise OSError("not now")
+        return rename(source, target)
+
+    monkeypatch.setattr(Path, "rename", failing_once)
+    with usage._spool.store._touching, path.open("r+b") as file:  # type: ignore[union-attr]
+        file.seek(path.stat().st_size // 3 // 4096 * 4096)
+        file.write(b"\xff" * 4096)
+    broker.limit, broker.away = 100, False
+    assert usage.flush(30) == 0
+    assert failed
+    assert len(set(broker.ids())) == usage.stats.delivered > 5_000
+
+
 def test_a_damaged_file_keeps_its_report(broker: Broker, make: Make, tmp_path: Path) -> None:
     usage = make()
     send(usage, *range(3_000))
