@@ -18,20 +18,33 @@ _NUMBER: Final = re.compile(r"\d+")
 
 class ClientLog:
     """What confluent-kafka calls as a logger, in the thread that polls. Of lines that differ in
-    numbers only, one every LOG_EVERY_S seconds; it says how many were left out."""
+    numbers only, one every LOG_EVERY_S seconds; the next one says how many were left out, or
+    `report` does."""
 
     def __init__(self) -> None:
-        self._kinds: dict[str, tuple[float, int]] = {}  # when the next is due, how many were not
+        # when the next is due, how many were left out, and the last line
+        self._kinds: dict[str, tuple[float, int, int, str]] = {}
 
     def log(self, level: int, text: str, *arguments: object) -> None:
         line = text % arguments
         kind = _NUMBER.sub("", line)
         now = time.monotonic()
-        due, left_out = self._kinds.get(kind, (0.0, 0))
+        if kind not in self._kinds and len(self._kinds) >= _MAX_KINDS:
+            self.report()
+        due, left_out, _, _ = self._kinds.get(kind, (0.0, 0, 0, ""))
         if now < due:
-            self._kinds[kind] = (due, left_out + 1)
+            self._kinds[kind] = (due, left_out + 1, level, line)
             return
-        if len(self._kinds) >= _MAX_KINDS:
-            self._kinds.clear()
-        self._kinds[kind] = (now + LOG_EVERY_S, 0)
-        log.log(level, "%s%s", line, f" ({left_out} more like it)" if left_out else "")
+        self._kinds[kind] = (now + LOG_EVERY_S, 0, level, line)
+        _say(level, line, left_out)
+
+    def report(self) -> None:
+        """Say what was left out and not counted yet, and begin anew."""
+        kinds, self._kinds = self._kinds, {}
+        for _, left_out, level, line in list(kinds.values()):
+            if left_out:
+                _say(level, line, left_out - 1)
+
+
+def _say(level: int, line: str, more: int) -> None:
+    log.log(level, "%s%s", line, f" ({more} more like it)" if more else "")

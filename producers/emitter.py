@@ -84,7 +84,6 @@ class UsageEmitter:
         self._spool_directory = settings.spool(spool)
         self._spool_bytes = settings.spool_bytes(spool_bytes)
         self._spool: Spool | None = None
-        self._client_log = ClientLog()
         self._closed = False
         self._forked = False
         self._producer: Producer | None = None
@@ -181,6 +180,7 @@ class UsageEmitter:
             spool.close(_SETTLE_S)
             left = self._counters.abandoned
         self._counters.report(at_once=True)
+        self._client_log.report()
         atexit.unregister(self._close_at_exit)
         forks.forget(self)
         return left
@@ -195,6 +195,7 @@ class UsageEmitter:
         """What a process may not share with the one it was forked from."""
         self._starting = threading.Lock()
         self._counters = Counters()
+        self._client_log = ClientLog()
         self._aside: deque[tuple[Outgoing, bytes, bytes]] = deque()
         self._serving: list[Producer] = []
         self._standing: tuple[str, int] = ("", 0)

@@ -15,8 +15,9 @@ class WaitingRows:
     """Sent from the front, added at the end. Each row is in it once: the caller sees to that.
 
     Kafka's client gives events up partition by partition, so that the rows of one outage come back
-    in a few interleaved runs. They are sorted when their turn has come, which makes few ranges of
-    them, and the order in which they were emitted; who came to wait earlier still goes first.
+    in a few interleaved runs. When their turn has come they are sorted, up to _GENERATION at once,
+    which makes few ranges of them, and the order in which they were emitted; of two such lots the
+    one that came to wait earlier goes first.
     """
 
     def __init__(self, ranges: Iterable[tuple[int, int]] = ()) -> None:
