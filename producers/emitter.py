@@ -222,6 +222,8 @@ class UsageEmitter:
             return False
         except Exception as error:  # whatever Kafka's client makes of it, the caller is not told
             return self._refused(message, value, key, error)
+        if message.dropped:  # set aside while another thread closed the emitter, and taken back
+            return False
         if (spool := self._spool) is not None and not message.kept:
             spool.keep(message, value, key)
         return True
@@ -305,7 +307,7 @@ class UsageEmitter:
 
     def _drop(self, message: Outgoing, why: Drop, kind: str = "", text: str = "") -> None:
         self._counters.dropped(why, kind, text)
-        message.done = True
+        message.done = message.dropped = True
         if message.kept and (spool := self._spool) is not None:
             spool.done(message)
 

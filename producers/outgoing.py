@@ -11,7 +11,7 @@ class Outgoing:
     """
 
     __slots__ = (
-        "alone", "done", "event_id", "forgotten", "kept",
+        "alone", "done", "dropped", "event_id", "forgotten", "kept",
         "reports", "row", "source", "time_ms", "waits",
     )  # fmt: skip
 
@@ -25,4 +25,5 @@ class Outgoing:
         self.kept = False  # the spool was given it
         self.row: int | None = None  # where it is in the spool's file
         self.waits = False  # the spool is to send it (again)
+        self.dropped = False  # and counted
         self.done = False  # it needs no spool any more: acknowledged, or dropped and counted

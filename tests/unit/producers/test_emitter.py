@@ -6,6 +6,7 @@ import json
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -183,3 +184,23 @@ def test_what_was_sent_more_often_than_it_is_done_or_queued_was_retried(
         usage._on_delivery(Outgoing(b"id", b"svc", 0), expired, REPORT)
         assert sent("rdkafka#producer-2", 4) == 9
         assert (usage.stats.delivered, usage.stats.lost) == (8, 1)
+
+
+def test_what_is_set_aside_while_the_emitter_is_closed_is_not_called_queued(
+    clients: list[Client],
+) -> None:
+    usage = UsageEmitter("nowhere:1", spool="")
+    usage._producer = None  # after a fork
+    until(lambda: not usage._serving, 10)
+    usage._starting.acquire()  # another thread makes the child's
+
+    class Overtaken(deque[Any]):
+        def append(self, entry: Any) -> None:
+            usage._starting.release()
+            usage.close(0)
+            super().append(entry)
+
+    usage._aside = Overtaken()
+    assert usage.emit(EVENT) is False
+    assert usage.stats.dropped == {Drop.CLOSED: 1}
+    assert usage.stats.queued == 0
