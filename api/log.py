@@ -87,9 +87,12 @@ def read_between(
 ) -> Iterator[Message]:
     """Committed records of `topic` in [from, to) per partition, in each partition's order.
 
+    Args:
+        ranges: with ends that `bounds` told, or places before them: no open transaction stands in
+            front of those, so that they can be reached.
+
     Raises:
-        LogUnavailable: an end was not reached in `timeout` seconds without progress; an open
-            transaction hides what is behind it.
+        LogUnavailable: no record for `timeout` seconds, and an end was not reached.
     """
     open_ends = {p: end for p, (start, end) in ranges.items() if start < end}
     if not open_ends:
@@ -131,7 +134,8 @@ def read_to_end(
     partitions: list[int] | None = None,
     timeout: float = 30.0,
 ) -> Iterator[Message]:
-    """All committed records that a topic holds at the call.
+    """All records that readers of committed ones can see of a topic at the call: up to the first
+    transaction that is open then.
 
     Raises:
         LogUnavailable: broker or topic is missing, or the end stays out of reach.
@@ -172,7 +176,4 @@ def last_records(
 
 def _stuck(topic: str, open_ends: dict[int, int], timeout: float) -> str:
     where = ", ".join(f"{topic}/{p} (to {end})" for p, end in sorted(open_ends.items()))
-    return (
-        f"no progress for {timeout:g} s in reading {where}: the broker is gone, "
-        "or a transaction that was never ended hides the rest"
-    )
+    return f"no progress for {timeout:g} s in reading {where}: does the broker still answer?"

@@ -1,6 +1,7 @@
 """Wait until all that was sent is in the figures: read by the workers, stored by the sinks.
 
-"All" is what the inputs held at the call. Steps, each with its own ends:
+"All" is what could be read of the inputs at the call: what stood behind a transaction that was open
+then is not waited for. Steps, each with its own ends:
 
 1. The workers' checkpoints are past the end of `usage.events`.
 2. They are past the end of `workspace.commands`, taken after step 1: the events of step 1 that
@@ -82,7 +83,8 @@ def wait_settled(
     timeout: float = 60.0,
     progress: Progress | None = None,
 ) -> None:
-    """Return when everything that the inputs hold now is counted and stored.
+    """Return when everything that can be read of the inputs now is counted and stored: up to the
+    first transaction that is open in a partition.
 
     Args:
         client: ClickHouse, with the database of the sinks selected.

@@ -1,7 +1,7 @@
 """What an operator can do where Kafka refuses: a sentence for each error that only they can mend.
 
-By the names of Kafka's protocol errors, which librdkafka and aiokafka share in substance. Every
-part adds it to what it says, so that no log ends with a code.
+By librdkafka's names of Kafka's protocol errors. Worker and sink add it to what they say of those,
+so that no log ends with a code. (Of aiokafka's, which are others, `streams.refusals` speaks.)
 """
 
 from __future__ import annotations

@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 from clickhouse_connect.driver.client import Client
 from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from spendstream.api.jobs.control import apply_plans
 from spendstream.api.jobs.verify import verify
-from spendstream.api.log import reader
+from spendstream.api.log import read_to_end, reader
 from spendstream.api.reports import report
 from spendstream.api.settled import Behind, NotSettled, data_ends, wait_settled
 from spendstream.api.state import read_workspace_states
@@ -28,6 +30,7 @@ from spendstream.sinks.clickhouse.migrate import migrate
 from tests.integration.stored import PARTITIONS, record_of, some_events
 from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.kafka import KafkaServer
+from tests.support.waiting import until
 
 pytestmark = [
     pytest.mark.kafka,
@@ -133,6 +136,28 @@ def test_settled_and_exact_or_it_says_who_is_behind(
             assert read_workspace_states(bootstrap, "ws-none") == {}
     assert any(item.missing > 0 for behind in seen for item in behind)
     assert client.query("SELECT count() FROM overage").result_rows[0][0] > 0, USAGE_OVERAGE
+
+
+def test_what_stands_behind_an_open_transaction_is_not_there_yet(broker: KafkaServer) -> None:
+    topic, servers = "behind-a-transaction", broker.bootstrap_servers
+    admin = AdminClient({"bootstrap.servers": servers})  # once it is gone, nobody answers
+    admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(20)
+
+    def held() -> tuple[dict[int, int], list[bytes | None]]:
+        with reader(servers) as consumer:
+            ends = data_ends(consumer, topic)
+        return ends, [message.value() for message in read_to_end(servers, topic, timeout=5)]
+
+    plain = Producer({"bootstrap.servers": servers})
+    hanging = Producer({"bootstrap.servers": servers, "transactional.id": "test-hanging"})
+    hanging.init_transactions(20)
+    hanging.begin_transaction()
+    for producer, value in ((plain, b"before"), (hanging, b"open"), (plain, b"behind")):
+        producer.produce(topic, value)
+        producer.flush(10)
+    assert held() == ({0: 1}, [b"before"])
+    hanging.abort_transaction(20)
+    until(lambda: held() == ({0: 3}, [b"before", b"behind"]), 20)
 
 
 def misrouted(bootstrap: str, count: int, now: int) -> None:
