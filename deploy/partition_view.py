@@ -55,11 +55,11 @@ def seen_of_sink(config: LoaderConfig, partition: int) -> dict[str, Any]:
         return {"loaded": {}, "stopped": None, "why": [str(error)]}
     for one in loaded:
         try:
-            one.intent.check_stored(one.topic, partition, one.stored)
+            one.check(partition)
         except Stop as error:
             stopped[type(error).__name__] = str(error)
     return {
-        "loaded": {one.topic: one.stored for one in loaded},
+        "loaded": {one.topic: one.stored.upto for one in loaded},
         "stopped": next(iter(stopped), None),
         "why": list(stopped.values()),
     }

@@ -103,12 +103,12 @@ def reload(partition: Partition, yes: Yes = False, json: Json = False) -> None:
     _see_that_it_exists(partition, view.checked_count(servers))
     lost = behind(config, partition)
     for one in lost:
-        say(f"{one.topic}/{partition}: loaded to seq {one.intent.seq}, stored to {one.stored}")
+        say(f"{one.topic}/{partition}: loaded to seq {one.intent.seq}, stored to {one.stored.seq}")
     if lost and not yes:
         _confirm("Load the difference again?")
     done = reload_rows(config, partition)
     if json:
-        print_json({"partition": partition, "reloads": {one.topic: one.stored for one in done}})
+        print_json({"partition": partition, "reloads": {one.topic: one.stored.seq for one in done}})
     elif done:
         say(f"partition {partition}: a sink that is started now loads it again")
     else:

@@ -25,7 +25,7 @@ from spendstream.sinks.clickhouse.intents import Intent
 from spendstream.sinks.clickhouse.mirror import Mirror
 from spendstream.sinks.clickhouse.positions import Positions
 from spendstream.sinks.clickhouse.retry import until
-from spendstream.sinks.clickhouse.store import Store
+from spendstream.sinks.clickhouse.store import Store, Stored
 from spendstream.sinks.clickhouse.stream import Stream, Work
 from spendstream.sinks.clickhouse.tables import TABLES, Table
 
@@ -85,8 +85,10 @@ class Loading:
             table = TABLES.get(topic)
             if table is not None:
                 intent = written.get(topic) or kept.get(topic)
+                stored = loaded.get(topic, Stored())
+                stored.check_whole(topic, self.partition)
                 streams[topic], starts[topic] = self._resume(
-                    table, ids[topic], begins[topic], loaded.get(topic, 0), intent
+                    table, ids[topic], begins[topic], stored.seq, intent
                 )
             elif topic == WORKSPACE_CHECKPOINT and mirror is not None:
                 epoch = ids[topic]

@@ -2,7 +2,8 @@
 
 A sink that finds less in ClickHouse than it had reported done stops (Behind): nothing tells it
 whether the rest was lost, or is somebody else's. A person who has looked says so by this. The
-sink then reads all that Kafka has from its start; what is stored is known by its `seq`.
+sink then reads all that Kafka has from its start; what is stored is known by its `seq`. Where rows
+are missing below others (Hole), that cannot be: what is above them would be doubled.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from spendstream.sinks.clickhouse.epochs import beginnings, epochs
 from spendstream.sinks.clickhouse.errors import Gap, Retry
 from spendstream.sinks.clickhouse.intents import Intent, Standing
 from spendstream.sinks.clickhouse.positions import Positions
-from spendstream.sinks.clickhouse.store import Store
+from spendstream.sinks.clickhouse.store import Store, Stored
 from spendstream.sinks.clickhouse.tables import TABLES
 
 _TIMEOUT_S: Final = 10.0
@@ -26,11 +27,16 @@ _ALL: Final = 1 << 62
 
 
 class Loaded(NamedTuple):
-    """One topic of a partition: its last intent, and the `seq` that ClickHouse has."""
+    """One topic of a partition: its last intent, and what ClickHouse has."""
 
     topic: str
     intent: Intent
-    stored: int
+    stored: Stored
+
+    def check(self, partition: int) -> None:
+        """Raise what stops a sink that starts now: Hole, Behind or Ahead."""
+        self.stored.check_whole(self.topic, partition)
+        self.intent.check_stored(self.topic, partition, self.stored.seq)
 
 
 def look(config: LoaderConfig, partition: int) -> list[Loaded]:
@@ -39,8 +45,8 @@ def look(config: LoaderConfig, partition: int) -> list[Loaded]:
 
 
 def behind(config: LoaderConfig, partition: int) -> list[Loaded]:
-    """The topics of which ClickHouse has less than was loaded. Raises Retry."""
-    return _behind(look(config, partition))
+    """The topics of which ClickHouse has less than was loaded. Raises Hole and Retry."""
+    return _behind(look(config, partition), partition)
 
 
 def reload(config: LoaderConfig, partition: int) -> list[Loaded]:
@@ -50,25 +56,26 @@ def reload(config: LoaderConfig, partition: int) -> list[Loaded]:
 
     Raises:
         Gap: Kafka no longer has all of it; nothing was written.
+        Hole: ClickHouse lacks rows below others that it has; nothing was written.
         Lost: a sink took the partition at the same moment; nothing was written.
         Retry: Kafka or ClickHouse does not answer.
     """
     store, positions = Store(config), Positions(config, partition)
     if not behind(config, partition):
         return []  # and nobody was fenced
-    lost = _behind(_beside(store, partition, positions.open()))
+    lost = _behind(_beside(store, partition, positions.open()), partition)
     topics = [one.topic for one in lost]
     ids, begins = epochs(config, topics), beginnings(config, topics, partition)
     entries = {}
     for topic, _, stored in lost:
-        _see_that_it_is_whole(config, store, topic, partition, stored)
+        _see_that_it_is_whole(config, store, topic, partition, stored.seq)
         entries[topic] = Intent(
             epoch=ids[topic],
             start=begins[topic],
             end=begins[topic],
             n=0,
-            seq_before=stored,
-            seq=stored,
+            seq_before=stored.seq,
+            seq=stored.seq,
             inserts=0,
             at_ms=time.time_ns() // 1_000_000,
             done=True,
@@ -80,11 +87,13 @@ def reload(config: LoaderConfig, partition: int) -> list[Loaded]:
 
 def _beside(store: Store, partition: int, written: dict[str, Intent]) -> list[Loaded]:
     stored = store.positions(partition) if written else {}
-    return [Loaded(topic, written[topic], stored.get(topic, 0)) for topic in sorted(written)]
+    return [Loaded(topic, written[topic], stored.get(topic, Stored())) for topic in sorted(written)]
 
 
-def _behind(seen: list[Loaded]) -> list[Loaded]:
-    return [one for one in seen if one.intent.standing(one.stored) is Standing.BEHIND]
+def _behind(seen: list[Loaded], partition: int) -> list[Loaded]:
+    for one in seen:
+        one.stored.check_whole(one.topic, partition)
+    return [one for one in seen if one.intent.standing(one.stored.seq) is Standing.BEHIND]
 
 
 def _see_that_it_is_whole(

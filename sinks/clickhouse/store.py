@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 import clickhouse_connect
@@ -18,7 +18,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from spendstream.sinks.clickhouse import views
 from spendstream.sinks.clickhouse.config import LoaderConfig
-from spendstream.sinks.clickhouse.errors import Refused, Retry
+from spendstream.sinks.clickhouse.errors import Hole, Refused, Retry
 from spendstream.sinks.clickhouse.migrate import LOCK_CHECK_SECONDS, locked
 from spendstream.sinks.clickhouse.tables import BLOCK_SETTINGS, INSERT_SETTINGS, Table
 
@@ -58,6 +58,34 @@ _ADVICE: Final = {
     516: "See to the user and password in the sink's address",  # AUTHENTICATION_FAILED
 }
 """By ClickHouse's code of error: what an operator must do before trying again can help."""
+
+
+class Stored(NamedTuple):
+    """Of one topic and partition: the highest seq that is in ClickHouse, and how many rows."""
+
+    seq: int = 0
+    rows: int = 0
+
+    @property
+    def upto(self) -> int:
+        """Up to which seq all rows are there; where some are missing, how many there are."""
+        return min(self)
+
+    def check_whole(self, topic: str, partition: int) -> None:
+        """Raise Hole where rows are missing below the highest seq.
+
+        A sink that does not notice that ClickHouse was restored from a backup goes on above what
+        was lost, and from then on the highest seq says that all is there.
+        """
+        if self.rows < self.seq:
+            raise Hole(
+                f"{topic}[{partition}]: ClickHouse has seq {self.seq}, but {self.seq - self.rows}"
+                " rows below it are missing: a backup was restored while a sink was running. What"
+                " is above them cannot be loaded again without doubling it. Stop the sinks; restore"
+                " all of the database's tables from one backup, the same will do, or give the sinks"
+                " a new database, which they make at their start; then `spendstream partitions"
+                f" reload {partition}` loads what Kafka still has; then restart the sinks"
+            )
 
 
 def connect(url: str, database: str | None = None) -> Client:
@@ -163,14 +191,14 @@ class Store:
         with _failures(f"an insert into {table}"):
             self._client.insert(table, list(rows), column_names=columns, settings=BLOCK_SETTINGS)
 
-    def positions(self, partition: int) -> dict[str, int]:
-        """The highest seq loaded of each topic."""
-        rows = self.query(
-            "SELECT topic, max(seq) FROM positions WHERE partition = {partition:UInt32}"
-            " GROUP BY topic",
+    def positions(self, partition: int) -> dict[str, Stored]:
+        """How far each topic is loaded."""
+        found = self.query(
+            "SELECT topic, max(seq), sum(rows) FROM positions"
+            " WHERE partition = {partition:UInt32} GROUP BY topic",
             {"partition": partition},
         )
-        return {str(topic): int(str(seq)) for topic, seq in rows}
+        return {str(topic): Stored(int(str(seq)), int(str(rows))) for topic, seq, rows in found}
 
     def count_inserts(self) -> None:
         """Bring `inserts_seen` up to date where it is older than COUNT_SECONDS."""

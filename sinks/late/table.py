@@ -37,11 +37,6 @@ WHERE (workspace_id, event_id) IN (
 )
 """
 
-_STORED: Final = """
-SELECT topic, least(max(seq), sum(rows)) FROM positions WHERE partition = {partition:UInt32}
-GROUP BY topic
-"""
-
 
 def stored_upto(store: Store, partition: int) -> dict[str, int]:
     """Up to which seq a topic's rows were stored, all of them; where some are missing, how many
@@ -50,8 +45,7 @@ def stored_upto(store: Store, partition: int) -> dict[str, int]:
     The highest seq alone says nothing: a sink that did not notice that ClickHouse was restored from
     a backup has gone on above what was lost.
     """
-    rows = store.query(_STORED, {"partition": partition})
-    return {str(topic): int(str(upto)) for topic, upto in rows}
+    return {topic: stored.upto for topic, stored in store.positions(partition).items()}
 
 
 def read_page(store: Store, partition: int, seqs: range) -> list[LateRow]:

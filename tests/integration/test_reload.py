@@ -143,6 +143,47 @@ def test_a_table_that_disagrees_with_positions_is_not_loaded_into(loading: Rig) 
     assert "holds 100 rows above it, which would be doubled" in told
 
 
+def test_a_backup_that_was_restored_under_a_running_sink(loading: Rig) -> None:
+    """Its rows are there, below them a hole: nothing is loaded above it a second time."""
+    loading.send(rows(1, 300))
+    first = loading.start()
+    loading.wait_loaded(300)
+    truncate(loading)
+    loading.send(rows(301, 400))
+    loading.wait_loaded(400)
+    assert first.stop() == 0
+    stops(loading, loading.start(), "Hole", "300 rows below it are missing")
+    loading.loaders[-1].kill()
+    code, found, told = partitions(loading, "show")
+    assert code == failures.NOT_RIGHT
+    assert [one["sink"]["stopped"] for one in found] == ["Hole", None]
+    assert found[0]["sink"]["loaded"] == {USAGE_PRICED: 100}
+    code, _, told = partitions(loading, "reload", "0", "--yes")
+    assert code == failures.UNAVAILABLE
+    assert "ClickHouse has seq 400, but 300 rows below it are missing" in told
+    truncate(loading)  # the backup once more, with no sink running
+    code, done, told = partitions(loading, "reload", "0", "--yes")
+    assert (code, done["reloads"]) == (failures.OK, {USAGE_PRICED: 0}), told
+    loading.start()
+    loading.wait_loaded(400)
+    loading.check_exact(400)
+
+
+def test_a_new_database_is_loaded_from_what_kafka_has(loading: Rig) -> None:
+    loading.send(rows(1, 300))
+    first = loading.start()
+    loading.wait_loaded(300)
+    assert first.stop() == 0
+    loading.client.command(f"DROP DATABASE {loading.database}")
+    stops(loading, loading.start(), "Behind", "only 0")
+    loading.loaders[-1].kill()
+    code, done, told = partitions(loading, "reload", "0", "--yes")
+    assert (code, done["reloads"]) == (failures.OK, {USAGE_PRICED: 0}), told
+    loading.start()
+    loading.wait_loaded(300)
+    loading.check_exact(300)
+
+
 def test_where_all_is_stored_nothing_is_written_and_no_sink_disturbed(loading: Rig) -> None:
     loader = loading.start()
     loading.send(rows(1, 100))

@@ -57,7 +57,7 @@ CODES: Final = {
     **dict.fromkeys(
         (
             *("LoaderError", "Retry", "Lost", "Stop", "Gap", "Unreadable", "Changed", "Expired"),
-            *("Behind", "Ahead", "Undecided", "Refused"),
+            *("Behind", "Hole", "Ahead", "Undecided", "Refused"),
         ),
         failures.UNAVAILABLE,
     ),
