@@ -7,7 +7,7 @@
 |   | edit, lost events |
 | 2 | the command line, the settings or the input file is wrong |
 | 3 | no stack, broker or ClickHouse; port taken; directory locked; disk full; a worker or a sink |
-|   | that cannot go on |
+|   | that cannot go on; a partition that partitions show could not look at |
 | 70 | a mistake of ours |
 | 130 | Ctrl-C |
 """

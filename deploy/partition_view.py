@@ -14,7 +14,7 @@ from spendstream.sinks.clickhouse.config import LoaderConfig
 from spendstream.sinks.clickhouse.errors import LoaderError, Stop
 from spendstream.sinks.clickhouse.reload import look as look_at_sink
 from spendstream.streams.accept import look
-from spendstream.streams.errors import CheckpointLost
+from spendstream.streams.errors import CheckpointLost, Recoverable
 from spendstream.streams.losses import Loss
 from spendstream.streams.reading import partition_count
 from spendstream.streams.topics_check import check_topics
@@ -28,13 +28,16 @@ def checked_count(servers: str) -> int:
 
 
 def seen(servers: str, partition: int) -> dict[str, Any]:
-    """The worker's side as JSON; `halted` is the kind of what stops it."""
+    """The worker's side as JSON; `halted` is the kind of what it lost. Without one, `why` says why
+    it is not known."""
     one: dict[str, Any] = {"partition": partition, "batch": None, "inputs": {}, "halted": None}
     one |= {"why": [], "losses": [], "accepted": []}
     try:
         checkpoint, losses = look(servers, partition)
     except CheckpointLost as error:
         return one | {"halted": type(error).__name__, "why": [str(error)]}
+    except Recoverable as error:
+        return one | {"why": [str(error)]}
     if checkpoint is not None:
         one["batch"] = checkpoint.batch
         one["inputs"] = {topic: position.upto for topic, position in checkpoint.inputs.items()}
@@ -47,7 +50,8 @@ def seen(servers: str, partition: int) -> dict[str, Any]:
 
 
 def seen_of_sink(config: LoaderConfig, partition: int) -> dict[str, Any]:
-    """The sink's side: how far each topic is in ClickHouse, and what stops a sink at its start."""
+    """The sink's side: how far each topic is in ClickHouse, and what it lost of what was loaded.
+    Without `stopped`, `why` says why that is not known."""
     stopped: dict[str, str] = {}
     try:
         loaded = look_at_sink(config, partition)
@@ -79,11 +83,11 @@ def show(found: list[dict[str, Any]]) -> None:
     for one in found:
         positions = [str(upto) for upto in one["inputs"].values()] or ["–", "–"]
         batch = "–" if one["batch"] is None else str(one["batch"])
-        halted = styled(f"halted: {one['halted']}", "red") if one["halted"] else "can go on"
         times = str(len(one["accepted"]))
-        table.add_row(
-            str(one["partition"]), batch, *positions, times, halted, _sink_cell(one["sink"])
-        )
+        worker = _cell("halted", one["halted"], one["why"])
+        sink = one["sink"]
+        stored = _cell("stopped", sink["stopped"], sink["why"]) if sink else "not asked"
+        table.add_row(str(one["partition"]), batch, *positions, times, worker, stored)
     out.print(table)
     for one in found:
         for why in one["why"]:
@@ -96,9 +100,8 @@ def show(found: list[dict[str, Any]]) -> None:
             say(why)
 
 
-def _sink_cell(sink: dict[str, Any] | None) -> Text | str:
-    if sink is None:
-        return "not asked"
-    if sink["stopped"]:
-        return styled(f"stopped: {sink['stopped']}", "red")
-    return styled("no answer", "yellow") if sink["why"] else "can go on"
+def _cell(stands: str, kind: str | None, why: list[str]) -> Text | str:
+    """No more than was looked at: what else stops a worker or a sink only its process knows."""
+    if kind is not None:
+        return styled(f"{stands}: {kind}", "red")
+    return styled("not known", "yellow") if why else "nothing lost"

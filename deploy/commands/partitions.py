@@ -1,4 +1,4 @@
-"""`spendstream partitions`: which stand still and why, and how an operator lets them go on."""
+"""`spendstream partitions`: which lost something and what, and how an operator lets them go on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from spendstream.sinks.clickhouse.config import LoaderConfig
 
 app = typer.Typer(
-    help="Partitions that stand still: which, why, and letting them go on.",
+    help="Partitions that lost something: which, what, and letting them go on.",
     no_args_is_help=True,
 )
 
@@ -27,9 +27,11 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 @app.command()
 def show(json: Json = False) -> None:
-    """How far each partition is, whether worker and sink can go on, and what was accepted.
+    """How far each partition is, what topics and ClickHouse lost, and what was accepted.
 
-    Exit code 1 where one cannot go on.
+    What else stops a worker or a sink, and whether they run, say their
+    /healthz and logs. Exit code 1 where something is lost, 3 where a partition
+    could not be looked at.
     """
     from spendstream.deploy import partition_view as view
 
@@ -55,6 +57,8 @@ def show(json: Json = False) -> None:
 @app.command()
 def accept(
     partition: Partition,
+    if any(one["why"] or (one["sink"] and one["sink"]["why"]) for one in found):
+        raise typer.Exit(failures.UNAVAILABLE)
     reason: Annotated[str, typer.Option(help="Kept in the audit.")] = "",
     yes: Yes = False,
     json: Json = False,

@@ -2,6 +2,7 @@
 
 LoaderError
 ├── Retry               back off, then do the same thing again (ClickHouse or Kafka is away or slow)
+│   └── Unfinished      an open transaction may hide newer intents: it ends within seconds
 ├── Lost                let go of the partition; its new owner goes on
 └── Stop                stop this partition and say why; a person has to look
     ├── Gap             a seq is missing: rows were lost on the way here
@@ -28,6 +29,10 @@ class LoaderError(Exception):
 
 class Retry(LoaderError):
     """Back off, then do the same thing again."""
+
+
+class Unfinished(Retry):
+    """A reader of committed records cannot reach the end of `sink.positions`."""
 
 
 class Lost(LoaderError):

@@ -24,7 +24,7 @@ from spendstream.schemas.kafka_advice import with_advice
 from spendstream.schemas.topics import SINK_POSITIONS
 from spendstream.sinks.clickhouse import intents
 from spendstream.sinks.clickhouse.config import LoaderConfig
-from spendstream.sinks.clickhouse.errors import Lost, Retry
+from spendstream.sinks.clickhouse.errors import Lost, Retry, Unfinished
 from spendstream.sinks.clickhouse.intents import Intent
 
 TRANSACTION_TIMEOUT_S: Final = 10
@@ -112,7 +112,7 @@ class Positions:
         raise Retry(failed)
 
     def read(self) -> dict[str, Intent]:
-        """The last intent of each topic; fences nobody. Raises Retry.
+        """The last intent of each topic; fences nobody. Raises Retry, Unfinished among them.
 
         The read must come to the high watermark: the end that a committed reader sees can lie
         before it, where somebody's transaction still hangs and may hide newer intents.
@@ -147,7 +147,10 @@ class Positions:
                     elif offset is not None and offset >= high:
                         return found
                     else:
-                        raise Retry(f"{self} ends at {offset} for now, not at {high}")
+                        raise Unfinished(
+                            f"{self}: committed records end at {offset}, the log at {high}:"
+                            " somebody's transaction is open"
+                        )
         except KafkaException as error:
             raise Retry(f"cannot read {self}: {error.args[0]}") from None
         finally:

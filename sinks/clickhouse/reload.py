@@ -9,6 +9,7 @@ are missing below others (Hole), that cannot be: what is above them would be dou
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
@@ -16,7 +17,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from spendstream.sinks.clickhouse.batches import decode_row
 from spendstream.sinks.clickhouse.config import LoaderConfig
 from spendstream.sinks.clickhouse.epochs import beginnings, epochs
-from spendstream.sinks.clickhouse.errors import Gap, Retry
+from spendstream.sinks.clickhouse.errors import Gap, Retry, Unfinished
 from spendstream.sinks.clickhouse.intents import Intent, Standing
 from spendstream.sinks.clickhouse.positions import Positions
 from spendstream.sinks.clickhouse.store import Store, Stored
@@ -24,6 +25,8 @@ from spendstream.sinks.clickhouse.tables import TABLES
 
 _TIMEOUT_S: Final = 10.0
 _ALL: Final = 1 << 62
+_LOOKS: Final = 10
+_LOOK_AGAIN_S: Final = 0.3
 
 
 class Loaded(NamedTuple):
@@ -41,7 +44,8 @@ class Loaded(NamedTuple):
 
 def look(config: LoaderConfig, partition: int) -> list[Loaded]:
     """How far a partition was loaded, and how far it is stored; fences nobody. Raises Retry."""
-    return _beside(Store(config), partition, Positions(config, partition).read())
+    written = _patiently(Positions(config, partition).read)
+    return _beside(Store(config), partition, written)
 
 
 def behind(config: LoaderConfig, partition: int) -> list[Loaded]:
@@ -63,7 +67,7 @@ def reload(config: LoaderConfig, partition: int) -> list[Loaded]:
     store, positions = Store(config), Positions(config, partition)
     if not behind(config, partition):
         return []  # and nobody was fenced
-    lost = _behind(_beside(store, partition, positions.open()), partition)
+    lost = _behind(_beside(store, partition, _patiently(positions.open)), partition)
     topics = [one.topic for one in lost]
     ids, begins = epochs(config, topics), beginnings(config, topics, partition)
     entries = {}
@@ -83,6 +87,16 @@ def reload(config: LoaderConfig, partition: int) -> list[Loaded]:
     if entries:
         positions.write(entries)
     return lost
+
+
+def _patiently(read: Callable[[], dict[str, Intent]]) -> dict[str, Intent]:
+    """The last intents; a sink that commits one right now is waited for."""
+    for _ in range(_LOOKS):
+        try:
+            return read()
+        except Unfinished:
+            time.sleep(_LOOK_AGAIN_S)  # a commit tells nobody
+    return read()
 
 
 def _beside(store: Store, partition: int, written: dict[str, Intent]) -> list[Loaded]:

@@ -268,3 +268,23 @@ def delete_all(rig: Rig, topic: str) -> None:
         [TopicPartition(topic, partition, -1) for partition in range(PARTITIONS)]
     ).values():
         future.result()
+def test_a_partition_that_cannot_be_looked_at_hides_no_other(rig: Rig) -> None:
+    worker = rig.worker().wait_ready()
+    rig.send(calls_of_now(0, 30))
+    rig.wait_settled()
+    worker.stop()
+    stranger = rig.producer(**{"transactional.id": "stranger", "transaction.timeout.ms": 60_000})
+    stranger.init_transactions(30)
+    stranger.begin_transaction()
+    stranger.produce("workspace.checkpoint", None, b'["","stranger"]', 0)
+    assert stranger.flush(10) == 0
+    code, found, _ = partitions(rig, "show")
+    assert code == failures.UNAVAILABLE
+    assert [one["halted"] for one in found] == [None] * PARTITIONS
+    assert "committed records end at" in found[0]["why"][0]
+    assert all(one["batch"] and not one["why"] for one in found[1:])
+    make_anew(rig, "usage.events")
+    assert partitions(rig, "show")[0] == failures.NOT_RIGHT  # that which is known counts more
+    stranger.abort_transaction(30)
+
+

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ from spendstream.sinks.clickhouse.config import LoaderConfig
 from spendstream.sinks.clickhouse.epochs import epochs
 from spendstream.sinks.clickhouse.intents import TRUST_MS, Intent
 from spendstream.sinks.clickhouse.positions import Positions
+from spendstream.sinks.clickhouse.reload import look
 from tests.integration.loader_rig import Loader, Rig, alert, priced, rig
 from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.kafka import KafkaServer
@@ -194,6 +196,23 @@ def test_where_all_is_stored_nothing_is_written_and_no_sink_disturbed(loading: R
     loading.wait_loaded(200)
     loading.check_exact(200)
     assert not loader.said("joining again")
+
+
+def test_a_sink_in_the_middle_of_a_transaction_is_waited_for(loading: Rig) -> None:
+    loaded_and_stopped(loading)
+    stranger = loading.new_producer()
+    stranger.begin_transaction()
+    stranger.produce("sink.positions", b"{}", b"stranger", 0)
+    assert stranger.flush(30) == 0
+    _, found, _ = partitions(loading, "show")
+    assert [one["sink"]["stopped"] for one in found] == [None, None]
+    assert "somebody's transaction is open" in found[0]["sink"]["why"][0]
+    assert not found[1]["sink"]["why"]
+    ending = threading.Timer(1, stranger.abort_transaction)
+    ending.start()
+    [one] = look(config(loading), 0)
+    assert one.stored == (100, 100)
+    ending.join()
 
 
 def test_a_topic_of_which_all_was_loaded_and_deleted_stops_nobody(loading: Rig) -> None:

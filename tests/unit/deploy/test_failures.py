@@ -56,8 +56,8 @@ CODES: Final = {
     # the sink's
     **dict.fromkeys(
         (
-            *("LoaderError", "Retry", "Lost", "Stop", "Gap", "Unreadable", "Changed", "Expired"),
-            *("Behind", "Hole", "Ahead", "Undecided", "Refused"),
+            *("LoaderError", "Retry", "Unfinished", "Lost", "Stop", "Gap", "Unreadable"),
+            *("Changed", "Expired", "Behind", "Hole", "Ahead", "Undecided", "Refused"),
         ),
         failures.UNAVAILABLE,
     ),
