@@ -10,11 +10,12 @@ import pytest
 from confluent_kafka.admin._acl import AclOperation
 from confluent_kafka.admin._resource import ResourceType
 
+from spendstream.deploy.partition_view import checked_count
 from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.kafka import KafkaServer
 from tests.support.exact import check_exact
 from tests.support.records import calls_of_now
-from tests.support.rig import Rig
+from tests.support.rig import PARTITIONS, Rig
 from tests.support.rights import Rights
 from tests.support.waiting import until
 from tests.support.watched import Watched
@@ -67,6 +68,7 @@ def test_a_worker_that_loses_a_right(
     assert status == 503
     assert any(said in reason for reason in told["reasons"]), told
     assert said in watched.worker.log
+    assert checked_count(rig.bootstrap) == PARTITIONS  # whoever only looks needs none of them
 
     rights.give_back()
     rig.wait_settled()
