@@ -49,6 +49,7 @@ def exit_code(error: Exception) -> int | None:
     from spendstream.deploy.topics_admin import TopicsError
     from spendstream.deploy.trace import TraceError
     from spendstream.sinks.clickhouse.errors import ConfigError, LoaderError, MigrationError
+    from spendstream.streams.accept import OtherLosses
     from spendstream.streams.errors import PartitionError
 
     if isinstance(error, CommandError):
@@ -56,7 +57,7 @@ def exit_code(error: Exception) -> int | None:
     wrong = (ConfigError, ManifestError, PlansError, ReportError, SettingsError, TraceError)
     if isinstance(error, wrong):
         return WRONG_INPUT
-    if isinstance(error, StaleEdit | NotStored):
+    if isinstance(error, StaleEdit | NotStored | OtherLosses):
         return NOT_RIGHT
     unavailable = (
         BrokerError,

@@ -8,6 +8,7 @@ by itself, and finds a checkpoint that points at what is there.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
 
@@ -29,6 +30,10 @@ _TRIES: Final = 3
 _LOOKS: Final = 10
 _LOOK_AGAIN_S: Final = 0.3
 _LAST: Final = 16
+
+
+class OtherLosses(ValueError):
+    """More is lost than was confirmed; nothing was written."""
 
 
 class Seen(NamedTuple):
@@ -57,30 +62,46 @@ def look(bootstrap_servers: str, partition: int) -> Seen:
         reader.close()
 
 
-def accept(bootstrap_servers: str, group: str, partition: int, by: str, reason: str) -> list[Loss]:
+def accept(
+    bootstrap_servers: str,
+    group: str,
+    partition: int,
+    by: str,
+    reason: str,
+    confirmed: Sequence[Loss],
+) -> list[Loss]:
     """Go on without what is lost; returns that. Where nothing is, nothing is written.
 
     Args:
         group: the workers'.
         by: who accepts, for the audit.
+        confirmed: what `look` showed and a person agreed to lose.
 
     Raises:
+        OtherLosses: something else is lost by now; nothing was written.
         CheckpointLost: see `look`.
         Fenced: a worker takes the partition again and again; nothing was written.
         Recoverable: it is not known whether it was written; look again.
     """
-    if not look(bootstrap_servers, partition).losses:
+    if not _confirmed(look(bootstrap_servers, partition), confirmed).losses:
         return []  # and nobody was fenced
     for _ in range(_TRIES - 1):
         with suppress(Fenced):  # by a worker that looked again just then
-            return _accept(bootstrap_servers, group, partition, by, reason)
-    return _accept(bootstrap_servers, group, partition, by, reason)
+            return _accept(bootstrap_servers, group, partition, by, reason, confirmed)
+    return _accept(bootstrap_servers, group, partition, by, reason, confirmed)
 
 
-def _accept(bootstrap_servers: str, group: str, partition: int, by: str, reason: str) -> list[Loss]:
+def _accept(
+    bootstrap_servers: str,
+    group: str,
+    partition: int,
+    by: str,
+    reason: str,
+    confirmed: Sequence[Loss],
+) -> list[Loss]:
     producer = PartitionProducer(bootstrap_servers, group, partition)
     try:
-        checkpoint, losses = look(bootstrap_servers, partition)
+        checkpoint, losses = _confirmed(look(bootstrap_servers, partition), confirmed)
         if checkpoint is None or not losses:
             return []
         _go_on(checkpoint, losses, by, reason)
@@ -90,6 +111,18 @@ def _accept(bootstrap_servers: str, group: str, partition: int, by: str, reason:
         return losses
     finally:
         producer.close()
+
+
+def _confirmed(seen: Seen, confirmed: Sequence[Loss]) -> Seen:
+    """The same. Retention goes on deleting, and topics are made anew, while a person is asked."""
+    other = [loss.why for loss in seen.losses if loss not in confirmed]
+    if other:
+        raise OtherLosses(
+            f"something else is lost than what was shown, and nothing was written:"
+            f" {'; '.join(other)}. `spendstream partitions show` says what, `spendstream partitions"
+            " accept` asks again"
+        )
+    return seen
 
 
 def _go_on(checkpoint: Checkpoint, losses: list[Loss], by: str, reason: str) -> None:

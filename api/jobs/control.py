@@ -7,7 +7,6 @@ that was overtaken in between cannot commit any more, and is told so.
 
 from __future__ import annotations
 
-import getpass
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
@@ -15,6 +14,7 @@ from typing import Any, Final, NamedTuple
 from clickhouse_connect.driver.client import Client
 from confluent_kafka import KafkaError, KafkaException, Producer
 
+from spendstream.api.author import os_user
 from spendstream.api.log import read_to_end
 from spendstream.api.plans_file import DEFAULT, render_plan
 from spendstream.schemas import DEFAULT_PLAN, Plan, PlanVersion
@@ -155,9 +155,7 @@ def apply_plans(
         head = current_version(versions)
         if expected_version is not None and head != expected_version:
             raise StaleEdit(_stale(versions, expected_version, head))
-        records = _records(
-            versions, plans, author or getpass.getuser(), effective_from_ms, _now_ms()
-        )
+        records = _records(versions, plans, author or os_user(), effective_from_ms, _now_ms())
         if records:
             _append(producer, records, timeout)
         return records

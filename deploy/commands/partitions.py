@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +22,12 @@ app = typer.Typer(
 
 Partition = Annotated[int, typer.Argument(min=0, help="Its number.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+WorkerGroup = Annotated[
+    str | None, typer.Option("--group", help="The workers' consumer group; default as set.")
+]
+SinkGroup = Annotated[
+    str | None, typer.Option("--group", help="The sinks' consumer group; default as set.")
+]
 
 
 @app.command()
@@ -52,22 +57,24 @@ def show(json: Json = False) -> None:
         view.show(found)
     if any(one["halted"] or (one["sink"] and one["sink"]["stopped"]) for one in found):
         raise typer.Exit(failures.NOT_RIGHT)
+    if any(one["why"] or (one["sink"] and one["sink"]["why"]) for one in found):
+        raise typer.Exit(failures.UNAVAILABLE)
 
 
 @app.command()
 def accept(
     partition: Partition,
-    if any(one["why"] or (one["sink"] and one["sink"]["why"]) for one in found):
-        raise typer.Exit(failures.UNAVAILABLE)
     reason: Annotated[str, typer.Option(help="Kept in the audit.")] = "",
+    group: WorkerGroup = None,
     yes: Yes = False,
     json: Json = False,
 ) -> None:
     """Let a halted partition go on without what it lost; kept in its checkpoint for ever.
 
     A worker looks again by itself, within half a minute. Where nothing is lost,
-    nothing is written.
+    or more than was shown, nothing is written.
     """
+    from spendstream.api.author import os_user
     from spendstream.deploy import partition_view as view
     from spendstream.streams.accept import accept as accept_losses
     from spendstream.streams.accept import look
@@ -80,7 +87,8 @@ def accept(
         say(f"{loss.why}\n  lost: {loss.cost}")
     if losses and not yes:
         _confirm(f"Let partition {partition} go on without it?")
-    accepted = accept_losses(servers, settings.worker_group, partition, getpass.getuser(), reason)
+    workers = group or settings.worker_group
+    accepted = accept_losses(servers, workers, partition, os_user(), reason, losses)
     if json:
         print_json({"partition": partition, "accepted": [view.plain(loss) for loss in accepted]})
     elif accepted:
@@ -90,7 +98,9 @@ def accept(
 
 
 @app.command()
-def reload(partition: Partition, yes: Yes = False, json: Json = False) -> None:
+def reload(
+    partition: Partition, group: SinkGroup = None, yes: Yes = False, json: Json = False
+) -> None:
     """Let the sink load again what ClickHouse has lost and Kafka still has.
 
     It reads from where the topics begin, and drops what is stored. Where Kafka
@@ -103,7 +113,7 @@ def reload(partition: Partition, yes: Yes = False, json: Json = False) -> None:
 
     settings = load()
     servers = bootstrap_servers(settings)
-    config = _config(settings, servers, clickhouse_url(settings))
+    config = _config(settings, servers, clickhouse_url(settings), group)
     _see_that_it_exists(partition, view.checked_count(servers))
     lost = behind(config, partition)
     for one in lost:
@@ -127,10 +137,10 @@ def _sink(settings: Settings, servers: str) -> LoaderConfig | None:
         return None
 
 
-def _config(settings: Settings, servers: str, url: str) -> LoaderConfig:
+def _config(settings: Settings, servers: str, url: str, group: str | None = None) -> LoaderConfig:
     from spendstream.sinks.clickhouse.config import LoaderConfig
 
-    return LoaderConfig(servers, url, settings.clickhouse_database, settings.sink_group)
+    return LoaderConfig(servers, url, settings.clickhouse_database, group or settings.sink_group)
 
 
 def _see_that_it_exists(partition: int, count: int) -> None:

@@ -16,6 +16,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from spendstream.deploy import failures, topics_admin
+from spendstream.streams.accept import OtherLosses, accept, look
 from tests.servers.kafka import KafkaServer
 from tests.support.exact import check_counted, check_exact, check_seq
 from tests.support.records import Call, calls_of_now
@@ -136,6 +137,30 @@ def test_events_that_retention_deleted_before_they_were_read(rig: Rig) -> None:
     check_went_on(rig, first + after)
 
 
+def test_what_is_lost_after_the_question_is_not_accepted(rig: Rig) -> None:
+    first, gone, more, after = (calls_of_now(start, 300) for start in (0, 300, 600, 900))
+    worker = rig.worker().wait_ready()
+    rig.send(first)
+    rig.wait_settled()
+    worker.stop()
+    rig.send(gone)
+    delete_all(rig, "usage.events")
+    shown = [look(rig.bootstrap, partition).losses for partition in range(PARTITIONS)]
+    rig.send(more)
+    delete_all(rig, "usage.events")
+    for partition, losses in enumerate(shown):
+        with pytest.raises(OtherLosses, match="nothing was written: usage"):
+            accept(rig.bootstrap, rig.group, partition, "a test", "", losses)
+    assert all(not one["accepted"] for one in rig.checkpoints().values())
+    for number in range(PARTITIONS):
+        code, done, told = partitions(rig, "accept", str(number), "--yes", "--group", rig.group)
+        assert (code, len(done["accepted"])) == (failures.OK, 1), told
+    rig.worker()
+    rig.send(after)
+    rig.wait_taken(600)
+    check_went_on(rig, first + after)
+
+
 @pytest.mark.parametrize("topic", ["deleted from", "made anew"])
 def test_what_a_running_worker_has_not_read_is_not_skipped(rig: Rig, topic: str) -> None:
     first, gone, after = calls_of_now(0, 300), calls_of_now(300, 300), calls_of_now(600, 30)
@@ -249,25 +274,6 @@ def test_where_nothing_is_lost_nothing_is_written_and_nobody_disturbed(rig: Rig)
     assert "partition_recovers" not in worker.log
 
 
-def test_nobody_is_asked_where_nobody_can_answer(rig: Rig) -> None:
-    worker = rig.worker().wait_ready()
-    rig.send(calls_of_now(0, 30))
-    rig.wait_settled()
-    worker.stop()
-    make_anew(rig, "usage.events")
-    code, _, told = partitions(rig, "accept", "0")
-    assert code == failures.WRONG_INPUT
-    assert "--yes" in told
-    assert not rig.checkpoints()[0]["accepted"]
-
-
-def delete_all(rig: Rig, topic: str) -> None:
-    """What retention does, at once."""
-    admin = AdminClient({"bootstrap.servers": rig.bootstrap, "log_level": 3})
-    for future in admin.delete_records(
-        [TopicPartition(topic, partition, -1) for partition in range(PARTITIONS)]
-    ).values():
-        future.result()
 def test_a_partition_that_cannot_be_looked_at_hides_no_other(rig: Rig) -> None:
     worker = rig.worker().wait_ready()
     rig.send(calls_of_now(0, 30))
@@ -288,3 +294,22 @@ def test_a_partition_that_cannot_be_looked_at_hides_no_other(rig: Rig) -> None:
     stranger.abort_transaction(30)
 
 
+def test_nobody_is_asked_where_nobody_can_answer(rig: Rig) -> None:
+    worker = rig.worker().wait_ready()
+    rig.send(calls_of_now(0, 30))
+    rig.wait_settled()
+    worker.stop()
+    make_anew(rig, "usage.events")
+    code, _, told = partitions(rig, "accept", "0")
+    assert code == failures.WRONG_INPUT
+    assert "--yes" in told
+    assert not rig.checkpoints()[0]["accepted"]
+
+
+def delete_all(rig: Rig, topic: str) -> None:
+    """What retention does, at once."""
+    admin = AdminClient({"bootstrap.servers": rig.bootstrap, "log_level": 3})
+    for future in admin.delete_records(
+        [TopicPartition(topic, partition, -1) for partition in range(PARTITIONS)]
+    ).values():
+        future.result()

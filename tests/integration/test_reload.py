@@ -164,7 +164,7 @@ def test_a_backup_that_was_restored_under_a_running_sink(loading: Rig) -> None:
     assert code == failures.UNAVAILABLE
     assert "ClickHouse has seq 400, but 300 rows below it are missing" in told
     truncate(loading)  # the backup once more, with no sink running
-    code, done, told = partitions(loading, "reload", "0", "--yes")
+    code, done, told = partitions(loading, "reload", "0", "--yes", "--group", loading.group)
     assert (code, done["reloads"]) == (failures.OK, {USAGE_PRICED: 0}), told
     loading.start()
     loading.wait_loaded(400)

@@ -46,6 +46,7 @@ CODES: Final = {
     "MigrationError": failures.UNAVAILABLE,
     "NotSettled": failures.UNAVAILABLE,
     "NotStored": failures.NOT_RIGHT,
+    "OtherLosses": failures.NOT_RIGHT,
     "PlansError": failures.WRONG_INPUT,
     "RebuildFailed": failures.UNAVAILABLE,
     "ReportError": failures.WRONG_INPUT,
