@@ -85,7 +85,7 @@ class Group:
         self._at_end: set[tuple[str, int]] = set()
         self._last_record = 0.0
         self._rejoin = False
-        self._refusals = Refusals(config.group)
+        self._refusals = Refusals(config.group, config.session_timeout_s)
         self._let_go: dict[int, str] = {}  # why a partition was lost, until one is loaded
         self._lag = Lag()
         self._joined = False
@@ -237,7 +237,7 @@ class Group:
         elif error.code() in REFUSED:
             if partition is not None:
                 self._at_end.discard((topic, partition))  # there may be more: it cannot be seen
-            self._refusals.note((topic, partition), error)
+            self._refusals.note((topic, partition), error, time.monotonic())
         elif error.code() in _EXPIRED and running is not None:
             lost = Expired(
                 f"{topic}[{partition}] has lost what is next: {error}. Retention was faster than"
@@ -252,6 +252,8 @@ class Group:
             _log.warning("Kafka reports", topic=topic, partition=partition, error=said)
 
     def _ask_again(self) -> None:
+        if self._joined:
+            self._refusals.still_joined(self._polled)
         for topic, number in self._refusals.to_ask(self._polled):
             running = self._lanes.get(number) if number is not None else None
             if running is not None and running.reading and topic not in running.paused:
