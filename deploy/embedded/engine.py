@@ -7,6 +7,7 @@ own, which also keeps the settings of one request out of the next.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -116,9 +117,7 @@ class Engine:
         except RuntimeError as error:  # ChdbError is one
             raise StatementError(str(error)) from None
         except OSError as error:  # the file that holds an insert's rows
-            raise StatementError(
-                f"Code: 243. DB::Exception: no room for the rows: {error} (NOT_ENOUGH_SPACE)"
-            ) from None
+            raise _refused(error) from None
         finally:
             connection.close()
 
@@ -136,6 +135,18 @@ class Engine:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _refused(error: OSError) -> StatementError:
+    """By the number that ClickHouse has for it: what it is makes others say what to do."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StatementError(
+            f"Code: 243. DB::Exception: no room for the rows: {error} (NOT_ENOUGH_SPACE)"
+        )
+    return StatementError(
+        f"Code: 1001. DB::Exception: the rows cannot be handed to the engine: {error}"
+        " (STD_EXCEPTION)"
+    )
 
 
 def _connect(path: str) -> Any:
