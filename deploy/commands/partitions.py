@@ -104,8 +104,9 @@ def reload(
     """Let the sink load again what ClickHouse has lost and Kafka still has.
 
     It reads from where the topics begin, and drops what is stored. Where Kafka
-    does not have all of it, nothing is written. Afterwards start the sink that
-    stopped.
+    does not have all of it, nothing is written. Afterwards restart the sink:
+    one that stopped this partition may run on with others, and does not look
+    again.
     """
     from spendstream.deploy import partition_view as view
     from spendstream.sinks.clickhouse.reload import behind
@@ -124,7 +125,7 @@ def reload(
     if json:
         print_json({"partition": partition, "reloads": {one.topic: one.stored.seq for one in done}})
     elif done:
-        say(f"partition {partition}: a sink that is started now loads it again")
+        say(f"partition {partition}: restart its sink, which then loads it again")
     else:
         say(f"partition {partition}: ClickHouse has all that was loaded; nothing was written")
 

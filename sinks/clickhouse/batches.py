@@ -70,7 +70,7 @@ class Batch:
                 " missing. Retention deleted them before they were loaded, or ClickHouse was"
                 " restored from too old a backup. Restore the topic, or ClickHouse from a backup"
                 f" that reaches seq {row.seq - 1}, then `spendstream partitions reload"
-                f" {self.partition}`, and start the sink again: nothing is skipped"
+                f" {self.partition}`, and restart the sink: nothing is skipped"
             )
         if self._start < 0:
             self._start = offset

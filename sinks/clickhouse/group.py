@@ -241,7 +241,7 @@ class Group:
         elif error.code() in _EXPIRED and running is not None:
             lost = Expired(
                 f"{topic}[{partition}] has lost what is next: {error}. Retention was faster than"
-                " the sink, or the topic was made anew. Give it longer retention, start the sink:"
+                " the sink, or the topic was made anew. Give it longer retention, restart the sink:"
                 " it goes on from where the topic begins now, and names the rows that are missing"
             )
             self._stop(running, lost)

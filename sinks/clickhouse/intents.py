@@ -80,13 +80,13 @@ class Intent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise Behind(
                 f"{where} only {stored_seq}: it lost data. Restore it from a backup, if there is"
                 f" one; then `spendstream partitions reload {partition}` loads again what Kafka"
-                " still has; then start the sink again"
+                " still has; then restart the sink"
             )
         if standing is Standing.AHEAD:
             raise Ahead(
                 f"{where} {stored_seq}: somebody else wrote into it, or sink.positions is an older"
                 " one. See that no other sink or group writes into this database; then restore it"
-                f" from a backup, and `spendstream partitions reload {partition}`"
+                f" from a backup, `spendstream partitions reload {partition}`, and restart the sink"
             )
 
     def trusts_token(self, inserts: int, now_ms: int) -> bool:
@@ -101,7 +101,7 @@ class Intent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 f" {self.range} up to seq {self.seq}; read again there are {read.n} in"
                 f" {read.range} up to seq {read.seq}. The topic is not the one that was loaded:"
                 " restore it, or restore ClickHouse to before this intent, then `spendstream"
-                f" partitions reload {read.partition}`"
+                f" partitions reload {read.partition}`, and restart the sink"
             )
 
 

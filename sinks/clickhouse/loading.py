@@ -229,7 +229,7 @@ class Loading:
                 f" {intent.seq} is too old for its token, and {there} of its {intent.rows} rows"
                 f" are in {table.name}, so that no insert can be right. Restore {table.name}, its"
                 " rollups and positions from a backup, then `spendstream partitions reload"
-                f" {self.partition}`, and start the sink again"
+                f" {self.partition}`, and restart the sink"
             )
         return there > 0
 

@@ -117,7 +117,7 @@ def _failures(doing: str) -> Iterator[None]:
         if code in _REFUSALS:
             raise Refused(
                 f"ClickHouse refuses {text}. Where a table or view was changed by hand, change"
-                " it back; where the worker is of a newer version, update the sink. Then start it"
+                " it back; where the worker is of a newer version, update the sink. Then restart it"
             ) from None
         advice = f". {_ADVICE[code]}; the sink goes on by itself" if code in _ADVICE else ""
         raise Retry(f"ClickHouse fails at {text}{advice}") from None

@@ -240,7 +240,7 @@ def test_rows_that_retention_deleted_before_they_were_loaded(loading: Rig) -> No
     delete_all(loading, USAGE_PRICED)
     loading.send(rows(201, 300))
     loader.signal(signal.SIGCONT)
-    stops(loading, loader, "Expired", "start the sink:")
+    stops(loading, loader, "Expired", "restart the sink:")
     loader.kill()
     stops(loading, loading.start(), "Gap", "a backup that reaches seq 200")
     assert loading.loaded() == 100
