@@ -11,8 +11,8 @@ LoaderError
     ├── Expired         Kafka no longer has what is to be read next; the next start tells whether
     │                   rows are missing
     ├── Behind          ClickHouse has less than what was reported done: its data was lost
-    ├── Hole            ClickHouse lacks rows below others that it has: a backup was restored under
-    │                   a running sink, which went on above it
+    ├── Hole            ClickHouse lacks rows below others that it has: mostly a backup that was
+    │                   restored under a running sink, which went on above it
     ├── Ahead           ClickHouse has rows that no intent accounts for: another writer
     ├── Undecided       too old for its token, and only some of its rows are there
     └── Refused         ClickHouse will never take these rows (types, columns, no such table)

@@ -80,11 +80,12 @@ class Stored(NamedTuple):
         if self.rows < self.seq:
             raise Hole(
                 f"{topic}[{partition}]: ClickHouse has seq {self.seq}, but {self.seq - self.rows}"
-                " rows below it are missing: a backup was restored while a sink was running. What"
-                " is above them cannot be loaded again without doubling it. Stop the sinks; restore"
-                " all of the database's tables from one backup, the same will do, or give the sinks"
-                " a new database, which they make at their start; then `spendstream partitions"
-                f" reload {partition}` loads what Kafka still has; then restart the sinks"
+                " rows below it are missing: a backup was restored while a sink was running, or a"
+                " crash of ClickHouse took them. What is above them cannot be loaded again without"
+                " doubling it. Stop the sinks; restore all of the database's tables from one"
+                " backup, the same will do, or give the sinks a new database, which they make at"
+                f" their start; then `spendstream partitions reload {partition}` loads what Kafka"
+                " still has; then restart the sinks"
             )
 
 
