@@ -33,11 +33,13 @@ from spendstream.producers.outgoing import Outgoing
 from spendstream.producers.spool import Spool
 from spendstream.producers.stats import Counters, Drop, EmitterStats, log
 from spendstream.schemas.event import UsageEvent
+from spendstream.schemas.kafka_advice import with_advice
 from spendstream.schemas.topics import USAGE_EVENTS
 
 _POLL_S: Final = 0.5
 _MAX_FORGOTTEN: Final = 20  # a broker that forgets as often will go on doing so
 _STUCK_EPOCHS: Final = 10
+_DENIED_S: Final = 5.0  # until the next client is tried where the broker takes none
 _MAX_ASIDE: Final = 100_000  # events of the moment that it takes to replace a producer
 _HELD_S: Final = 0.01
 _SETTLE_S: Final = 2.0  # for the spool, beyond the time to flush: a disk that hangs ends no process
@@ -198,6 +200,7 @@ class UsageEmitter:
         self._client_log = ClientLog()
         self._aside: deque[tuple[Outgoing, bytes, bytes]] = deque()
         self._serving: list[Producer] = []
+        self._denied: tuple[str, str] | None = None  # why the broker takes no client: kind, text
         self._standing: tuple[str, int] = ("", 0)
         self._epochs = 0
 
@@ -282,14 +285,18 @@ class UsageEmitter:
         return (queue + 1) // 2 - len(producer) if producer is not None else 0
 
     def _refused(self, message: Outgoing, value: bytes, key: bytes, error: Exception) -> bool:
-        kind, told = type(error).__name__, _told(error)
         if (
             isinstance(error, KafkaException)
             and kafka_errors.code(error) not in kafka_errors.HOPELESS
         ):
-            return self._give_up(message, value, key, Drop.FAILED, kind, told)
-        self._drop(message, Drop.FAILED, kind, told)
+            return self._give_up(message, value, key, Drop.FAILED, *self._advice(error.args[0]))
+        self._drop(message, Drop.FAILED, type(error).__name__, _told(error))
         return False
+
+    def _advice(self, error: KafkaError) -> tuple[str, str]:
+        """The error's name, and what an operator is told of it."""
+        name = error.name()
+        return name, f"{self._topic}: {with_advice(name, error.str())}"
 
     def _give_up(
         self, message: Outgoing, value: bytes, key: bytes, why: Drop, kind: str = "", text: str = ""
@@ -298,7 +305,7 @@ class UsageEmitter:
         if self._closed and message.row is not None:
             return True  # it stays on disk
         if (spool := self._spool) is not None and not self._closed:
-            spool.failed()
+            spool.failed(kind, text)
             message.forgotten = 0
             if spool.hold(message, value, key):
                 return True
@@ -381,15 +388,23 @@ class UsageEmitter:
     def _poll(self, producer: Producer) -> None:
         try:
             producer.poll(_POLL_S)
-        except KafkaException:  # raised for fatal errors only, once each
+        except KafkaException as error:  # raised for fatal errors only, once each
+            self._note_fatal(error)
+            if self._denied:
+                time.sleep(_DENIED_S)  # in the thread of this producer, which takes no more
             self._retire(producer)
 
     def _flush(self, producer: Producer, timeout: float) -> int:
         try:
             return int(producer.flush(timeout))
-        except KafkaException:  # raised for fatal errors only, once each
+        except KafkaException as error:  # raised for fatal errors only, once each
+            self._note_fatal(error)
             self._retire(producer)
             return int(producer.flush(1.0))  # hands its events over
+
+    def _note_fatal(self, error: KafkaException) -> None:
+        denied = kafka_errors.code(error) in kafka_errors.DENIED
+        self._denied = self._advice(error.args[0]) if denied else None
 
     def _restart(self) -> Producer | None:
         """The producer after a fork; None after close(), and while it is being made: by another
@@ -405,13 +420,12 @@ class UsageEmitter:
         finally:
             self._starting.release()
 
-    def _retire(
-        self, producer: Producer, why: str = "the broker does not know its client any more"
-    ) -> None:
+    def _retire(self, producer: Producer, why: str = "") -> None:
         """Replace a producer that cannot go on: mostly its broker forgot it, with all it had sent.
 
-        What it held comes back as delivery reports, and goes into its successor's queue. Never
-        called in the caller's thread, except by `flush()` and `close()`: it waits and logs.
+        What it held comes back as delivery reports, and goes into its successor's queue; where the
+        broker takes no client, it is refused. Never called in the caller's thread, except by
+        `flush()` and `close()`: it waits and logs.
         """
         with self._starting:
             if self._producer is not producer:
@@ -420,7 +434,9 @@ class UsageEmitter:
                 self._start()
             except ValueError:  # no thread or file is to be had: tried again with the next event
                 return
-        log.warning("%s; a new client goes on", why)
+        if why or not self._denied:  # what is refused is logged as that
+            why = why or "the broker does not know its client any more"
+            log.warning("%s; a new client goes on", why)
         producer.purge()
 
     def _send_singly(self) -> None:
@@ -436,6 +452,7 @@ class UsageEmitter:
 
     def _on_delivery(self, message: Outgoing, error: KafkaError | None, report: Message) -> None:
         if error is None:
+            self._denied = None
             self._counters.delivered(message.reports)
             # before the look at `kept`: this may come before emit() hands it to the spool, which
             # then sees that it need not be written
@@ -448,7 +465,10 @@ class UsageEmitter:
         if not isinstance(value, bytes) or not isinstance(key, bytes):  # never: emit() made them
             value = key = b""
         code = error.code()
-        if code in kafka_errors.FORGOTTEN or (code in kafka_errors.PURGED and not self._closed):
+        purged = code in kafka_errors.PURGED and not self._closed
+        if purged and (denied := self._denied):
+            self._give_up(message, value, key, Drop.FAILED, *denied)
+        elif purged or code in kafka_errors.FORGOTTEN:
             # harmless where it had arrived: the worker drops a second event with the same id
             message.forgotten += 1
             self._queue(message, value, key)
@@ -462,7 +482,7 @@ class UsageEmitter:
         elif code == KafkaError._MSG_TIMED_OUT:
             self._give_up(message, value, key, Drop.EXPIRED)
         else:
-            self._give_up(message, value, key, Drop.FAILED, error.name(), error.str())
+            self._give_up(message, value, key, Drop.FAILED, *self._advice(error))
 
     def _on_stats(self, text: str) -> None:
         statistics = json.loads(text)

@@ -15,6 +15,8 @@ FORGOTTEN: Final = frozenset(
         KafkaError.UNKNOWN_PRODUCER_ID,
     }
 )
+# nothing that this user has may be written, so that the next client would be refused as well
+DENIED: Final = frozenset({KafkaError.CLUSTER_AUTHORIZATION_FAILED})
 PURGED: Final = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
 # the event's own fault: sending it again would end the same way
 HOPELESS: Final = frozenset(

@@ -87,7 +87,7 @@ class Spool:
         self._send_at = 0.0
         self._delay = _FIRST_DELAY_S
         self._said: dict[str, float] = {}
-        self._to_say: list[str] = []
+        self._to_say: deque[str] = deque()
         self._holding: deque[None] = deque()  # a number that needs no lock
         self.rows = 0  # on disk now
         self._thread = threading.Thread(target=self._run, name="spendstream-spool", daemon=True)
@@ -126,8 +126,14 @@ class Spool:
         self._delay = _FIRST_DELAY_S
         self._change(message, b"", b"")
 
-    def failed(self) -> None:
-        """Kafka's client gave an event up: a pause before what waits is sent, longer each time."""
+    def failed(self, kind: str, text: str) -> None:
+        """Kafka's client gave an event up: a pause before what waits is sent, longer each time.
+
+        Args:
+            kind, text: how Kafka refused it; empty where it only did not get there in time.
+        """
+        if kind:
+            self._say(kind, f"Kafka refuses events, which wait in the spool: {text}")
         now = time.monotonic()
         if now >= self._send_at:
             self._send_at = now + self._delay
@@ -175,9 +181,8 @@ class Spool:
                 self._say("round", f"the spool goes on after {type(error).__name__}: {error}")
             for marker in markers:
                 marker.set()
-            for text in self._to_say:
-                log.warning("%s", text)
-            self._to_say.clear()
+            while self._to_say:
+                log.warning("%s", self._to_say.popleft())
             if closing:
                 break
             with contextlib.suppress(queue.Empty):

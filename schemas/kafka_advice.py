@@ -16,7 +16,8 @@ _ADVICE: Final = {
     "GROUP_AUTHORIZATION_FAILED": "grant this process's user READ on the consumer group",
     "TRANSACTIONAL_ID_AUTHORIZATION_FAILED": "grant this process's user WRITE on the transactional"
     " id, or on all that begin with the group's name",
-    "CLUSTER_AUTHORIZATION_FAILED": "grant this process's user IDEMPOTENT_WRITE on the cluster",
+    "CLUSTER_AUTHORIZATION_FAILED": "grant this process's user WRITE on the topics that it writes"
+    " to; before Kafka 2.8 also IDEMPOTENT_WRITE on the cluster",
     "UNKNOWN_TOPIC_OR_PART": "the topic or a partition of it is missing: `spendstream topics check`"
     " says which",
     "KAFKA_STORAGE_ERROR": "a disk of the broker is full or broken: its own log says which",

@@ -3,6 +3,7 @@ skipped, and once they are given back all goes on by itself and is exact."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from confluent_kafka.admin._acl import AclOperation
 from confluent_kafka.admin._resource import ResourceType
 
 from spendstream.deploy.partition_view import checked_count
+from spendstream.producers import Drop, UsageEmitter
+from spendstream.schemas import UsageEvent
 from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.kafka import KafkaServer
 from tests.support.exact import check_exact
@@ -23,6 +26,7 @@ from tests.support.watched import Watched
 pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("rights")]
 
 TOPIC, GROUP, ID = ResourceType.TOPIC, ResourceType.GROUP, ResourceType.TRANSACTIONAL_ID
+CLUSTER = ResourceType.BROKER
 READ, WRITE = AclOperation.READ, AclOperation.WRITE
 
 
@@ -120,3 +124,49 @@ def test_a_sink_that_loses_a_right(
     rights.give_back()
     until(lambda: loaded() == (600, 600), 60, lambda: watched.worker.log[-4000:])
     until(lambda: watched.health()[0] == 200, 40, lambda: str(watched.health()))
+
+
+@pytest.mark.parametrize("spooled", [False, True], ids=["without a spool", "with a spool"])
+@pytest.mark.parametrize("when", ["while it runs", "before it starts"])
+def test_an_emitter_that_may_not_write(
+    rig: Rig, rights: Rights, tmp_path: Path, caplog: pytest.LogCaptureFixture, when: str,
+    spooled: bool,
+) -> None:  # fmt: skip
+    if when == "before it starts":  # it may write to nothing: no client is taken
+        rights.take(CLUSTER, "kafka-cluster", AclOperation.IDEMPOTENT_WRITE)
+        rights.take(TOPIC, "*", WRITE)
+    event = UsageEvent(provider="openai", request_model="gpt-4o", workspace_id="ws-1")
+    emitted = 0
+
+    def emit() -> bool:
+        nonlocal emitted
+        emitted += 1
+        return emitter.emit(event, id=str(emitted))
+
+    with UsageEmitter(rig.bootstrap, spool=tmp_path / "spool" if spooled else "") as emitter:
+        if when == "while it runs":
+            assert all(emit() for _ in range(50))
+            assert emitter.flush(30) == 0
+            rights.take(TOPIC, "usage.events", WRITE)
+        before = emitter.stats.delivered
+        for _ in range(50):
+            emit()
+        until(lambda: "grant this process's user" in caplog.text, 30)
+        assert "usage.events: " in caplog.text
+        if spooled:
+            assert (emitter.stats.queued, emitter.stats.lost) == (50, 0)
+        else:
+            until(lambda: emitter.stats.dropped == {Drop.FAILED: 50}, 30)
+
+        rights.give_back()
+        until(lambda: emit() and emitter.flush(5) == 0 and emitter.stats.delivered > before, 60)
+        assert emitter.flush(60) == 0
+        stats = emitter.stats
+    assert (stats.queued, stats.spooled) == (0, 0)
+    headers = [dict(message.headers() or []) for message in rig.read("usage.events")]
+    arrived = Counter(int(header["ce_id"] or b"") for header in headers)
+    assert arrived.total() == len(arrived) == stats.delivered == emitted - stats.lost
+    assert sum(int(header.get("ce_dropped") or b"0") for header in headers) == stats.lost
+    assert (stats.lost == 0) == spooled
+    assert caplog.text.count("which wait in the spool") == spooled
+    assert "does not know its client" not in caplog.text

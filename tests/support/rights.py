@@ -44,7 +44,7 @@ class Rights:
         for future in self._admin.create_acls(bindings).values():
             future.result(30)
         # answered from what the broker goes by, which learns of them a moment later
-        until(lambda: len(self._admin.describe_acls(_ANY).result(30)) >= len(bindings), 30)
+        until(lambda: set(bindings) <= set(self._admin.describe_acls(_ANY).result(30)), 30)
 
     def give_back(self) -> None:
         """All that was taken."""

@@ -144,6 +144,24 @@ def test_an_event_that_every_broker_forgets_is_given_up(monkeypatch: pytest.Monk
     assert usage.stats.queued == 0
 
 
+def test_where_the_broker_takes_no_client_the_next_is_not_made_at_once(
+    clients: list[Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(client: Client, _: float) -> int:
+        if not client.told:
+            client.told = True
+            raise KafkaException(KafkaError(KafkaError.CLUSTER_AUTHORIZATION_FAILED))
+        return 0
+
+    monkeypatch.setattr(Client, "poll", refused)
+    monkeypatch.setattr(emitter, "_DENIED_S", 0.3)
+    with UsageEmitter("nowhere:1"):
+        until(lambda: clients[0].told, 5)
+        time.sleep(0.2)
+        assert len(clients) == 1
+        until(lambda: len(clients) == 2, 5)
+
+
 def test_an_error_without_words_is_counted_and_not_raised(
     clients: list[Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
