@@ -16,7 +16,13 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from spendstream.deploy import failures, topics_admin
+from spendstream.schemas.partition import partition_of
+from spendstream.schemas.topics import DAY_MS, INPUTS
 from spendstream.streams.accept import OtherLosses, accept, look
+from spendstream.streams.core.forwarding import forward
+from spendstream.streams.core.outputs import Batch
+from tests.integration.test_late_workers import calls, check_once, resolved
+from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.kafka import KafkaServer
 from tests.support.exact import check_counted, check_exact, check_seq
 from tests.support.records import Call, calls_of_now
@@ -96,44 +102,61 @@ def make_anew(rig: Rig, *topics: str) -> None:
     topics_admin.create(rig.bootstrap, PARTITIONS, 1)
 
 
-def test_events_made_anew(rig: Rig) -> None:
+def send(rig: Rig, topic: str, calls: list[Call]) -> None:
+    """As events, or as the commands by which another partition forwards them."""
+    if topic == "usage.events":
+        rig.send(calls)
+        return
+    batch = Batch()
+    for call in calls:
+        home = partition_of(call.workspace_id, PARTITIONS)
+        forward(batch, call.record(partition=(home + 1) % PARTITIONS), home, call.workspace_id)
+    producer = rig.producer()
+    for home, key, value in batch.forwarded:
+        producer.produce(topic, value, key, home)
+    assert producer.flush(60) == 0
+
+
+@pytest.mark.parametrize("topic", INPUTS)
+def test_an_input_made_anew(rig: Rig, topic: str) -> None:
     first, again = calls_of_now(0, 900), calls_of_now(900, 600)
     worker = rig.worker().wait_ready()
-    rig.send(first)
-    rig.wait_settled()
+    send(rig, topic, first)
+    rig.wait_taken(900, topic=topic)
     worker.stop()
-    make_anew(rig, "usage.events")
+    make_anew(rig, topic)
     # fewer than before, so that their batches are tagged lower; and repeats, which it must know
-    rig.send(first[:100] + again[:200])
+    send(rig, topic, first[:100] + again[:200])
     halt(rig, "EpochChanged")
     assert len(rig.rows("usage.priced")) == 900
-    accept_all(rig, "usage.events")
-    rig.wait_taken(1_200)
+    accept_all(rig, topic)
+    rig.wait_taken(1_200, topic=topic)
     check_went_on(rig, first + again[:200])
     worker = rig.workers[-1]
     worker.kill()
     rig.worker().wait_ready()
-    rig.send(again[200:])
-    rig.wait_taken(1_600)
+    send(rig, topic, again[200:])
+    rig.wait_taken(1_600, topic=topic)
     check_went_on(rig, first + again)
-    assert rig.outcomes()["usage.events"]["duplicate"] == 100
+    assert rig.outcomes()[topic]["duplicate"] == 100
 
 
-def test_events_that_retention_deleted_before_they_were_read(rig: Rig) -> None:
+@pytest.mark.parametrize("topic", INPUTS)
+def test_what_retention_deleted_before_it_was_read(rig: Rig, topic: str) -> None:
     first, gone, after = calls_of_now(0, 300), calls_of_now(300, 300), calls_of_now(600, 300)
     worker = rig.worker().wait_ready()
-    rig.send(first)
-    rig.wait_settled()
+    send(rig, topic, first)
+    rig.wait_taken(300, topic=topic)
     worker.stop()
-    rig.send(gone)
-    delete_all(rig, "usage.events")
-    rig.send(after)
+    send(rig, topic, gone)
+    delete_all(rig, topic)
+    send(rig, topic, after)
     halt(rig, "RetentionOvertook")
     _, found, _ = partitions(rig, "show")
     lost = sum(one["losses"][0]["to_offset"] - one["losses"][0]["from_offset"] for one in found)
     assert lost >= 300
-    accept_all(rig, "usage.events")
-    rig.wait_taken(600)
+    accept_all(rig, topic)
+    rig.wait_taken(600, topic=topic)
     check_went_on(rig, first + after)
 
 
@@ -161,24 +184,47 @@ def test_what_is_lost_after_the_question_is_not_accepted(rig: Rig) -> None:
     check_went_on(rig, first + after)
 
 
-@pytest.mark.parametrize("topic", ["deleted from", "made anew"])
-def test_what_a_running_worker_has_not_read_is_not_skipped(rig: Rig, topic: str) -> None:
+@pytest.mark.parametrize("topic", INPUTS)
+@pytest.mark.parametrize("what", ["deleted from", "made anew"])
+def test_what_a_running_worker_has_not_read_is_not_skipped(rig: Rig, topic: str, what: str) -> None:
     first, gone, after = calls_of_now(0, 300), calls_of_now(300, 300), calls_of_now(600, 30)
     worker = rig.worker(session_s=30).wait_ready()
-    rig.send(first)
-    rig.wait_settled()
+    send(rig, topic, first)
+    rig.wait_taken(300, topic=topic)
     worker.pause()
-    rig.send(gone)
-    if topic == "deleted from":
-        delete_all(rig, "usage.events")
+    send(rig, topic, gone)
+    if what == "deleted from":
+        delete_all(rig, topic)
     else:
-        make_anew(rig, "usage.events")
-    rig.send(after)
+        make_anew(rig, topic)
+    send(rig, topic, after)
     worker.resume()
-    kind = "RetentionOvertook" if topic == "deleted from" else "EpochChanged"
+    kind = "RetentionOvertook" if what == "deleted from" else "EpochChanged"
     until(lambda: worker.log.count(f'"{kind}"') >= PARTITIONS, 60, lambda: worker.log[-3000:])
     assert worker.running()
     assert len(rig.rows("usage.priced")) == 300
+
+
+@pytest.mark.clickhouse
+def test_what_became_of_late_events_is_sent_again(
+    rig: Rig, clickhouse: ClickHouseServer, clickhouse_database: str
+) -> None:
+    worker = rig.worker().wait_ready()
+    sink = rig.sink(clickhouse.url, clickhouse_database, session_s=40).wait_ready()
+    rig.send(calls(1, 30, 2 * DAY_MS))
+    until(lambda: resolved(rig) == 30, 60)
+    sink.pause()
+    rig.send(calls(31, 60, 2 * DAY_MS))
+    rig.wait_taken(60)
+    worker.stop()
+    sink.resume()
+    until(lambda: len(rig.read("workspace.commands")) == 60, 60)
+    make_anew(rig, "workspace.commands")
+    halt(rig, "EpochChanged")
+    accept_all(rig, "workspace.commands")
+    until(lambda: resolved(rig) == 60, 120)
+    check_once(rig, 60)
+    assert sink.log.count("late rows are sent again") > 0
 
 
 def test_ids_made_anew(rig: Rig) -> None:

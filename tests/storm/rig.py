@@ -30,14 +30,6 @@ PARTITIONS: Final = 6
 SESSION_S: Final = 6.0
 EMITTERS: Final = 2
 DATABASE: Final = "storm"
-_SINK: Final = """
-import sys
-from pathlib import Path
-from spendstream.sinks.clickhouse.config import LoaderConfig
-from spendstream.sinks.clickhouse.loader import run
-ready, bootstrap, group, url, database, session = sys.argv[1:]
-run(LoaderConfig(bootstrap, url, database, group, Path(ready), session_timeout_s=float(session)))
-"""
 
 
 class Storm(Rig):
@@ -95,8 +87,9 @@ class Storm(Rig):
 
     def start_sink(self) -> Watched:
         name = self._name("sink")
-        arguments = [self.bootstrap, f"{self.group}-sink", self.proxy.url, DATABASE, str(SESSION_S)]
-        self.sinks.append(Watched(Worker(_SINK, self.directory, name, *arguments), name))
+        group, url = f"{self.group}-sink", self.proxy.url
+        process = Worker.sink(self.directory, name, self.bootstrap, group, url, DATABASE, SESSION_S)
+        self.sinks.append(Watched(process, name))
         return self.sinks[-1]
 
     def start_emitter(self, number: int) -> Watched:

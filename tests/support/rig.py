@@ -50,10 +50,10 @@ class Rig:
         self.workers.append(worker)
         return worker
 
-    def sink(self, url: str, database: str) -> Worker:
+    def sink(self, url: str, database: str, session_s: float = 10.0) -> Worker:
         name = f"sink-{len(self.workers)}"
         group = f"{self.group}-sink"
-        sink = Worker.sink(self.directory, name, self.bootstrap, group, url, database)
+        sink = Worker.sink(self.directory, name, self.bootstrap, group, url, database, session_s)
         self.workers.append(sink)
         return sink
 
@@ -180,11 +180,11 @@ class Rig:
         ]
         return {record["workspace_id"]: record["state"] for record in records}
 
-    def wait_taken(self, count: int, timeout: float = 60) -> None:
-        """Wait until so many records of `usage.events` have their outcome."""
+    def wait_taken(self, count: int, timeout: float = 60, *, topic: str = "usage.events") -> None:
+        """Wait until so many records of an input have their outcome."""
 
         def taken() -> bool:
-            return self.outcomes()["usage.events"].get("read", 0) >= count
+            return self.outcomes()[topic].get("read", 0) >= count
 
         until(taken, timeout, self._complaint)
 

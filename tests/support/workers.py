@@ -21,8 +21,8 @@ _SINK = """
 import sys
 from pathlib import Path
 from spendstream.sinks.clickhouse.loader import LoaderConfig, run
-ready, bootstrap, group, url, database = sys.argv[1:]
-run(LoaderConfig(bootstrap, url, database, group, Path(ready)))
+ready, bootstrap, group, url, database, session = sys.argv[1:]
+run(LoaderConfig(bootstrap, url, database, group, Path(ready), session_timeout_s=float(session)))
 """
 
 
@@ -49,9 +49,16 @@ class Worker:
 
     @classmethod
     def sink(
-        cls, directory: Path, name: str, bootstrap: str, group: str, url: str, database: str
+        cls,
+        directory: Path,
+        name: str,
+        bootstrap: str,
+        group: str,
+        url: str,
+        database: str,
+        session_s: float,
     ) -> Worker:
-        return cls(_SINK, directory, name, bootstrap, group, url, database)
+        return cls(_SINK, directory, name, bootstrap, group, url, database, str(session_s))
 
     @property
     def log(self) -> str:
