@@ -27,7 +27,7 @@ from spendstream.streams.stream_task import Shared
 from spendstream.streams.transport import BatchedConsumer, End, Fetched
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable
+    from collections.abc import AsyncIterable, Set
 
 _log = structlog.get_logger(__name__)
 
@@ -65,6 +65,8 @@ class Engine:
         )
         self._runners: dict[int, PartitionRunner] = {}
         self._kept: dict[int, Snapshot] = {}  # of partitions that a rebalance has revoked
+        self._torn: dict[int, str] = {}  # why not all of a partition is here
+        self._torn_since = 0.0
         self._lock = asyncio.Lock()
         self._ready_file = ready_file
         self._consumer: BatchedConsumer | None = None
@@ -97,8 +99,10 @@ class Engine:
             for tp in partitions:
                 topics.setdefault(tp.partition, set()).add(tp.topic)
             whole = {p for p, names in topics.items() if names >= set(INPUTS)}
-            for torn in topics.keys() - whole:
-                _log.error("partition_torn", partition=torn, topics=sorted(topics[torn]))
+            self._torn = {p: _torn(topics[p]) for p in sorted(topics.keys() - whole)}
+            self._torn_since = time.monotonic()
+            for partition, error in self._torn.items():
+                _log.error("partition_torn", partition=partition, error=error)
             linger_s = max(MIN_LINGER_S, len(whole) / MAX_TRANSACTIONS_A_SECOND)
             for partition in sorted(whole - self._runners.keys()):
                 kept = self._kept.pop(partition, None)
@@ -132,7 +136,7 @@ class Engine:
         """A rebalance revokes everything, and mostly gives it back: states are kept until then."""
         self._joined = False
         async with self._lock:
-            runners, self._runners = self._runners, {}
+            runners, self._runners, self._torn = self._runners, {}, {}
             left = await asyncio.gather(*(runner.stop() for runner in runners.values()))
             for partition, snapshot in zip(runners, left, strict=True):
                 if snapshot is not None:
@@ -189,6 +193,9 @@ class Engine:
         return [
             runner.standing(partial(self._log_end, partition))
             for partition, runner in sorted(self._runners.copy().items())
+        ] + [
+            health.Standing(partition, error, time.monotonic() - self._torn_since, {})
+            for partition, error in self._torn.copy().items()
         ]
 
     def health(self) -> tuple[list[str], dict[str, int]]:
@@ -217,3 +224,11 @@ class Engine:
 
 def _both(partition: int) -> set[TP]:
     return {TP(topic, partition) for topic in INPUTS}
+
+
+def _torn(topics: Set[str]) -> str:
+    missing = ", ".join(sorted(set(INPUTS) - topics))
+    return (
+        f"{missing} is missing, has fewer partitions, or may not be described: `spendstream topics"
+        " check` says which. Once that is mended it goes on by itself"
+    )

@@ -58,6 +58,7 @@ def create_app(config: WorkerConfig) -> SpendstreamApp:
         broker_rebalance_timeout=max(20.0, session),
         broker_request_timeout=max(40.0, session),
         broker_max_poll_records=5_000,
+        consumer_metadata_max_age_ms=10_000,  # until it is seen that a topic is back
         consumer_max_fetch_size=4 * 1_048_576,
         stream_buffer_maxsize=8,  # batches, not records
         topic_allow_declare=False,

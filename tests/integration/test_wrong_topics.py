@@ -12,12 +12,13 @@ from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, Config
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from spendstream.deploy import topics_admin
-from spendstream.schemas.topics import BY_NAME
+from spendstream.schemas.topics import BY_NAME, INPUTS
 from tests.servers.kafka import KafkaServer
 from tests.support.exact import check_exact
 from tests.support.records import calls_of_now
 from tests.support.rig import PARTITIONS, Rig
 from tests.support.waiting import until
+from tests.support.watched import Watched
 
 pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("engine")]
 
@@ -79,6 +80,27 @@ def test_a_topic_that_takes_only_small_messages_is_named(
     set_max_message_bytes(admin, topic, declared)
     rig.wait_settled()
     check_exact(rig, sent)
+
+
+@pytest.mark.parametrize("topic", INPUTS)
+def test_an_input_that_is_deleted_while_the_worker_runs(rig: Rig, topic: str) -> None:
+    watched = Watched(rig, "worker", "http://127.0.0.1:9", "none")
+    sent = calls_of_now(0, 300)
+    rig.send(sent)
+    watched.worker.wait_ready()
+    rig.wait_settled()
+    rig.remove_topics(topic)
+    said = f"{topic} is missing"
+    until(lambda: said in str(watched.health()[1]), 60, lambda: watched.worker.log[-3000:])
+    assert watched.health()[0] == 503
+    assert said in watched.worker.log
+    assert "`spendstream topics check`" in watched.worker.log
+
+    topics_admin.create(rig.bootstrap, PARTITIONS, 1)
+    halted = '"kind": "EpochChanged"'
+    until(lambda: watched.worker.log.count(halted) >= PARTITIONS, 60, lambda: watched.worker.log)
+    assert "`spendstream partitions accept 0`" in watched.worker.log
+    assert len(rig.rows("usage.priced")) == 300
 
 
 def set_max_message_bytes(admin: AdminClient, topic: str, count: int) -> None:
