@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -21,6 +22,7 @@ from spendstream.schemas.topics import INPUTS, USAGE_EVENTS, WORKSPACE_COMMANDS
 from spendstream.streams import health, metrics
 from spendstream.streams.errors import Recoverable
 from spendstream.streams.plans_follower import PlansFollower
+from spendstream.streams.reading import topic_ids
 from spendstream.streams.recovery import Snapshot
 from spendstream.streams.runner import PartitionRunner
 from spendstream.streams.stream_task import Shared
@@ -35,6 +37,7 @@ MAX_TRANSACTIONS_A_SECOND: Final = 20
 """Of a worker: a commit costs about the same whatever is in it."""
 MIN_LINGER_S: Final = 0.02
 _THREADS: Final = 16
+_LOOK_S: Final = 10.0
 _RECOVERIES: Final = 2
 """At once: while one waits for the broker another decodes. The partitions get ready one by one."""
 
@@ -71,7 +74,7 @@ class Engine:
         self._ready_file = ready_file
         self._consumer: BatchedConsumer | None = None
         self._joined = False
-        self._beat = time.monotonic()
+        self._beat = self._look_at = time.monotonic()
         metrics.partitions.look = self.standings
 
     def start(self, consumer: BatchedConsumer) -> None:
@@ -220,6 +223,19 @@ class Engine:
         metrics.running.set(running)
         if self._ready_file is not None and self._runners and running == len(self._runners):
             self._ready_file.touch()
+        if self._runners and self._beat >= self._look_at:
+            self._look_at = self._beat + _LOOK_S
+            self._executor.submit(self._look)
+
+    def _look(self) -> None:
+        """See that the inputs are still the topics that the partitions began with.
+
+        Mostly a fetch tells; not to a worker that was asleep while one was made anew and filled.
+        """
+        with suppress(Recoverable):  # no broker, or a topic is missing: who reads it is told
+            epochs = topic_ids(self._shared.bootstrap_servers, INPUTS)
+            for runner in self._runners.copy().values():
+                runner.compare(epochs)
 
 
 def _both(partition: int) -> set[TP]:

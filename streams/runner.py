@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol, TypeVar
 
 import structlog
@@ -105,6 +105,13 @@ class PartitionRunner:
     def interrupt(self, error: Recoverable) -> None:
         """Recover before the next batch. For any thread."""
         self._interruption = error
+
+    def compare(self, epochs: Mapping[str, str]) -> None:
+        """Recover where an input is another topic than the checkpoint's. For any thread."""
+        task = self._task
+        inputs = task.state.checkpoint.inputs if task is not None else {}
+        if anew := [topic for topic, at in inputs.items() if at.epoch != epochs[topic]]:
+            self.interrupt(Recoverable(f"{', '.join(anew)} was made anew"))
 
     async def stop(self) -> Snapshot | None:
         """Commit the open transaction, and leave what whoever comes next may go on with."""

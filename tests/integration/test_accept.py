@@ -205,6 +205,23 @@ def test_what_a_running_worker_has_not_read_is_not_skipped(rig: Rig, topic: str,
     assert len(rig.rows("usage.priced")) == 300
 
 
+def test_an_input_made_anew_and_filled_while_the_worker_slept(rig: Rig) -> None:
+    """The new topic has the offset that is next to be read, so no fetch tells."""
+    topic = "workspace.commands"
+    first, after = calls_of_now(0, 300), calls_of_now(300, 900)
+    worker = rig.worker(session_s=30).wait_ready()
+    send(rig, topic, first)
+    rig.wait_taken(300, topic=topic)
+    worker.pause()
+    make_anew(rig, topic)
+    send(rig, topic, after)
+    worker.resume()
+    until(lambda: worker.log.count('"EpochChanged"') >= PARTITIONS, 60, lambda: worker.log[-3000:])
+    accept_all(rig, topic)
+    until(lambda: len(rig.rows("usage.priced")) == 1_200, 60, lambda: worker.log[-3000:])
+    check_went_on(rig, first + after)
+
+
 @pytest.mark.clickhouse
 def test_what_became_of_late_events_is_sent_again(
     rig: Rig, clickhouse: ClickHouseServer, clickhouse_database: str
