@@ -133,8 +133,9 @@ def _go_on(checkpoint: Checkpoint, losses: list[Loss], by: str, reason: str) -> 
     checkpoint.batch += 1
     for one in moved:
         topic, epoch, offset = one.topic, one.to_epoch, one.to_offset
+        checkpoint.truncated.pop(topic, None)
         if topic == WORKSPACE_IDS:
-            checkpoint.ids_epoch, checkpoint.ids_from = epoch, offset
+            checkpoint.ids_epoch, checkpoint.ids_from, checkpoint.ids_upto = epoch, offset, 0
             checkpoint.priced_marks = []  # which say since when ids are known
         elif topic == CONTROL_PLANS:
             checkpoint.control[topic] = InputPosition(epoch, offset)

@@ -10,11 +10,14 @@ PartitionError
 └── Halted         an operator must look: the partition stands still and says why
     ├── EpochChanged         a topic that the checkpoint points at was deleted and created again
     ├── RetentionOvertook    records that were not processed are gone
+    ├── LogTruncated         a log ends below what was read of it, or written to it
     ├── CheckpointLost       no checkpoint, but there are rows that were written under one
     └── WorkerAtFault        the core fails, and the records are not to blame
 """
 
 from __future__ import annotations
+
+from spendstream.streams.core.state import Checkpoint
 
 
 class PartitionError(Exception):
@@ -55,7 +58,13 @@ class CoreFailed(Recoverable):
 
 
 class Halted(PartitionError):
-    """Going on would lose or double something in silence."""
+    """Going on would lose or double something in silence.
+
+    Attributes:
+        note: the checkpoint with what may not be seen the next time; to be committed.
+    """
+
+    note: Checkpoint | None = None
 
 
 class EpochChanged(Halted):
@@ -64,6 +73,10 @@ class EpochChanged(Halted):
 
 class RetentionOvertook(Halted):
     """The log begins above the next offset to read."""
+
+
+class LogTruncated(Halted):
+    """The log ends below the next offset: once it has grown past it, nothing tells any more."""
 
 
 class CheckpointLost(Halted):

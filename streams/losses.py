@@ -1,7 +1,8 @@
 """What a checkpoint points at that is not there any more: recovery halts, accept.py goes on.
 
 A topic that was deleted and created again begins anew, so that the checkpoint's offsets mean
-nothing in it; retention deletes records whether they were processed or not.
+nothing in it; retention deletes records whether they were processed or not; a log loses its end
+where a replica that lagged becomes the leader, and all of it with the only disk that it was on.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from typing import Final, NamedTuple
+
+from msgspec.structs import replace
 
 from spendstream.schemas.topics import (
     BY_NAME,
@@ -23,7 +26,13 @@ from spendstream.schemas.topics import (
 )
 from spendstream.streams.core.ids import REMEMBER_MS
 from spendstream.streams.core.state import Checkpoint, Moved
-from spendstream.streams.errors import CheckpointLost, EpochChanged, Halted, RetentionOvertook
+from spendstream.streams.errors import (
+    CheckpointLost,
+    EpochChanged,
+    Halted,
+    LogTruncated,
+    RetentionOvertook,
+)
 from spendstream.streams.reading import LogReader, watermarks
 
 TOPICS: Final = (*INPUTS, WORKSPACE_IDS, CONTROL_PLANS, WORKSPACE_CHECKPOINT)
@@ -44,12 +53,16 @@ _COST: Final = {
 
 
 class Loss(NamedTuple):
-    """One topic's; `why` is what is seen, `cost` what is lost by going on from there."""
+    """One topic's; `why` is what is seen, `cost` what is lost by going on from there.
+
+    `end`: where a truncated log ended, when that was first seen.
+    """
 
     kind: type[Halted]
     moved: Moved
     why: str
     cost: str
+    end: int = 0
 
 
 def find_losses(reader: LogReader, checkpoint: Checkpoint, epochs: Mapping[str, str]) -> list[Loss]:
@@ -61,38 +74,58 @@ def find_losses(reader: LogReader, checkpoint: Checkpoint, epochs: Mapping[str, 
     Raises Recoverable.
     """
     found = []
-    for topic, (epoch, upto) in _positions(checkpoint).items():
+    for topic, (epoch, first, upto) in _needed(checkpoint).items():
         place, now = f"{topic}/{checkpoint.partition}", epochs[topic]
         if topic in (CONTROL_PLANS, WORKSPACE_CHECKPOINT):
             if epoch in ("", now):  # not known, or the same
                 continue
-            low = 0  # read from its beginning
+            low = high = 0  # read from its beginning
         else:
-            low = watermarks(reader, topic, checkpoint.partition).low
-        moved = Moved(topic, epoch, upto, now, low)
+            low, high = watermarks(reader, topic, checkpoint.partition)
         if epoch != now:
             why = (
                 f"{place}: the checkpoint's offsets belong to topic {epoch}, but the topic is"
                 f" {now} now: it was deleted and created again"
             )
-            cost = f"what the old {topic} held from offset {upto} on: {_COST[topic]}"
-            found.append(Loss(EpochChanged, moved, why, cost))
-        elif low > upto and not (topic == WORKSPACE_IDS and _expired(checkpoint)):
+            cost = f"what the old {topic} held from offset {first} on: {_COST[topic]}"
+            found.append(Loss(EpochChanged, Moved(topic, epoch, first, now, low), why, cost))
+        elif (end := checkpoint.truncated.get(topic, high)) < upto:
             why = (
-                f"{place}: the log begins at {low}, but {upto} is next: records were deleted"
+                f"{place}: the log ended at {end}, but {upto} is next: it has lost its end, by an"
+                " unclean leader election, or all that it held, with a disk"
+            )
+            cost = f"what {topic} held from offset {end} on: {_COST[topic]}"
+            if topic in INPUTS:
+                cost = (
+                    f"what {topic} held from offset {upto} on, unread: {_COST[topic]}. It is read"
+                    f" again from {low}: events that were counted are known by their ids, unless"
+                    f" {WORKSPACE_IDS} has lost those, too, or are looked up by the sink; what was"
+                    " refused comes to usage.dead once more"
+                )
+            moved = Moved(topic, epoch, upto, now, low)
+            found.append(Loss(LogTruncated, moved, why, cost, end))
+        elif low > first and not (topic == WORKSPACE_IDS and _expired(checkpoint)):
+            why = (
+                f"{place}: the log begins at {low}, but {first} is next: records were deleted"
                 " before they were processed"
             )
-            cost = f"offsets {upto} to {low - 1} of {topic}: {_COST[topic]}"
-            found.append(Loss(RetentionOvertook, moved, why, cost))
+            cost = f"offsets {first} to {low - 1} of {topic}: {_COST[topic]}"
+            found.append(Loss(RetentionOvertook, Moved(topic, epoch, first, now, low), why, cost))
     return found
 
 
-def halted(partition: int, losses: list[Loss]) -> Halted:
+def halted(checkpoint: Checkpoint, losses: list[Loss]) -> Halted:
     """The error that names them all, and says what to do. Its kind is that of the first."""
-    return losses[0].kind(
+    error = losses[0].kind(
         f"{'; '.join(loss.why for loss in losses)}. `spendstream partitions show` says what going"
-        f" on would lose, `spendstream partitions accept {partition}` accepts that"
+        f" on would lose, `spendstream partitions accept {checkpoint.partition}` accepts that"
     )
+    # a log that was truncated grows: by the next look it may have passed what is next
+    ends = {loss.moved.topic: loss.end for loss in losses if loss.kind is LogTruncated}
+    if ends.keys() - checkpoint.truncated:
+        truncated = checkpoint.truncated | ends
+        error.note = replace(checkpoint, batch=checkpoint.batch + 1, truncated=truncated)
+    return error
 
 
 def check_first_start(reader: LogReader, partition: int) -> None:
@@ -116,14 +149,23 @@ def check_first_start(reader: LogReader, partition: int) -> None:
         )
 
 
-def _positions(checkpoint: Checkpoint) -> dict[str, tuple[str, int]]:
-    """Of each topic that the checkpoint knows the id, and the first offset that is needed."""
+class _Needed(NamedTuple):
+    """The topic's id, the first offset that is needed, and what its log must reach to."""
+
+    epoch: str
+    first: int
+    upto: int
+
+
+def _needed(checkpoint: Checkpoint) -> dict[str, _Needed]:
+    """Of each topic that the checkpoint knows."""
+    ids_from = checkpoint.ids_from
     plans = checkpoint.control.get(CONTROL_PLANS)
     return {
-        **{topic: (p.epoch, p.upto) for topic, p in checkpoint.inputs.items()},
-        WORKSPACE_IDS: (checkpoint.ids_epoch, checkpoint.ids_from),
-        CONTROL_PLANS: (plans.epoch, plans.upto) if plans is not None else ("", 0),
-        WORKSPACE_CHECKPOINT: (checkpoint.checkpoint_epoch, 0),
+        **{topic: _Needed(p.epoch, p.upto, p.upto) for topic, p in checkpoint.inputs.items()},
+        WORKSPACE_IDS: _Needed(checkpoint.ids_epoch, ids_from, max(ids_from, checkpoint.ids_upto)),
+        CONTROL_PLANS: _Needed(plans.epoch, plans.upto, 0) if plans else _Needed("", 0, 0),
+        WORKSPACE_CHECKPOINT: _Needed(checkpoint.checkpoint_epoch, 0, 0),
     }
 
 

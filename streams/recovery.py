@@ -44,7 +44,7 @@ def recover(reader: LogReader, partition: int, partitions: int, epochs: dict[str
     """Restore a partition. The caller has fenced every other owner before.
 
     Raises:
-        EpochChanged, RetentionOvertook, CheckpointLost: an operator must decide.
+        EpochChanged, RetentionOvertook, LogTruncated, CheckpointLost: an operator must decide.
         Recoverable: try again.
     """
     checkpoint, checkpoint_at, records = _read_checkpoint(reader, partition)
@@ -83,7 +83,7 @@ def still_stands(
     committed to the partition since. The caller has fenced every other owner before.
 
     Raises:
-        EpochChanged, RetentionOvertook: an operator must decide.
+        EpochChanged, RetentionOvertook, LogTruncated: an operator must decide.
         Recoverable: try again.
     """
     known = snapshot.state.checkpoint
@@ -103,7 +103,7 @@ def _check(
 ) -> None:
     losses = find_losses(reader, checkpoint, epochs)
     if losses:
-        raise halted(partition, losses)
+        raise halted(checkpoint, losses)
 
 
 def _read_checkpoint(

@@ -37,7 +37,7 @@ from spendstream.streams.core.state import (
     InputPosition,
     encode_json,
 )
-from spendstream.streams.errors import CoreFailed, PartitionError, WorkerAtFault
+from spendstream.streams.errors import CoreFailed, Halted, PartitionError, WorkerAtFault
 from spendstream.streams.losses import TOPICS
 from spendstream.streams.plans_follower import PlansFollower
 from spendstream.streams.poison import Condemned, RecordPlace
@@ -190,7 +190,7 @@ class StreamTask:
         while ids_log and ids_log[0][0] + REMEMBER_MS + _IDS_SLACK_MS <= checkpoint.time_ms:
             checkpoint.ids_from = ids_log.popleft()[1] + 1
         if ids_log:
-            checkpoint.ids_from = ids_log[0][1]
+            checkpoint.ids_from, checkpoint.ids_upto = ids_log[0][1], ids_log[-1][1] + 1
         checkpoint.control[CONTROL_PLANS].upto = self._shared.plans.position
         with self._blaming(None):
             closing = finish(self.state, batch)
@@ -265,6 +265,10 @@ class StreamTask:
 def _write_first(producer: PartitionProducer, checkpoint: Checkpoint) -> None:
     """A partition's first checkpoint, before anything that would need one (check_first_start)."""
     checkpoint.batch = 1
+    _write(producer, checkpoint)
+
+
+def _write(producer: PartitionProducer, checkpoint: Checkpoint) -> None:
     producer.begin()
     producer.send(WORKSPACE_CHECKPOINT, [(CHECKPOINT_KEY, encode_json(checkpoint))])
     producer.commit()
@@ -307,6 +311,13 @@ def _owning(
             yield producer, reader, topic_ids(shared.bootstrap_servers, TOPICS)
         finally:
             reader.close()
+    except Halted as halted:
+        try:
+            if halted.note is not None:
+                _write(producer, halted.note)
+        finally:
+            producer.close()
+        raise
     except BaseException:  # whatever it was, the producer's threads must not outlive it
         producer.close()
         raise

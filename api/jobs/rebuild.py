@@ -159,7 +159,8 @@ class _Rebuild:
         for topic in INPUTS:
             checkpoint.inputs[topic] = InputPosition(epochs[topic], 0)
         checkpoint.ids_epoch = epochs[WORKSPACE_IDS]
-        checkpoint.ids_from = 0
+        checkpoint.ids_from = checkpoint.ids_upto = 0
+        checkpoint.truncated = {}
         checkpoint.checkpoint_epoch = ""  # the worker fills it in
         checkpoint.control[CONTROL_PLANS] = InputPosition(upto=plans_upto)
         batch = Batch()

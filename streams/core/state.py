@@ -204,6 +204,9 @@ class Checkpoint(msgspec.Struct):
     newer ones. So it ends an era: tags are compared within their own.
 
     Attributes:
+        ids_from: the first offset of workspace.ids that may hold live ids.
+        ids_upto: the next one after the ids of the batch before this one; 0: not known.
+        truncated: topics whose log ended below the next offset, and where; until it is accepted.
         checkpoint_epoch: of the topic that the state was last recovered from; "": not known.
         accepted: what operators accepted, one an era that has ended.
         late_resolved: `seq` of usage.late up to which every row is resolved.
@@ -220,6 +223,7 @@ class Checkpoint(msgspec.Struct):
     seq: dict[str, int] = msgspec.field(default_factory=lambda: dict.fromkeys(SEQUENCED, 0))
     ids_epoch: str = ""
     ids_from: int = 0
+    ids_upto: int = 0
     outcomes: dict[str, dict[str, int]] = msgspec.field(
         default_factory=lambda: {topic: dict.fromkeys(("read", *OUTCOMES), 0) for topic in INPUTS}
     )
@@ -227,6 +231,7 @@ class Checkpoint(msgspec.Struct):
     late_resolved: int = 0
     refused_commands: int = 0
     priced_marks: list[tuple[int, int]] = msgspec.field(default_factory=list)
+    truncated: dict[str, int] = msgspec.field(default_factory=dict)
     checkpoint_epoch: str = ""
     accepted: list[Accepted] = msgspec.field(default_factory=list)
 

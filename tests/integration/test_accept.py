@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from spendstream.streams.accept import OtherLosses, accept, look
 from spendstream.streams.core.forwarding import forward
 from spendstream.streams.core.outputs import Batch
 from tests.integration.test_late_workers import calls, check_once, resolved
+from tests.servers.apache import ApacheKafka
 from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.kafka import KafkaServer
 from tests.support.exact import check_counted, check_exact, check_seq
@@ -261,6 +263,45 @@ def test_ids_made_anew(rig: Rig) -> None:
     rig.wait_taken(650)
     check_went_on(rig, first + after)
     assert rig.outcomes()["usage.events"]["duplicate"] == 50
+
+
+@pytest.mark.parametrize("topic", ["usage.events", "workspace.ids"])
+def test_a_disk_that_was_replaced(
+    kafka_server: Callable[[], KafkaServer], tmp_path: Path, topic: str
+) -> None:
+    """The topic's id stays, and its log grows past the old position before anybody accepts it."""
+    server = kafka_server()
+    if not isinstance(server, ApacheKafka):
+        pytest.skip("only a broker from jars has its log where the test can lose it")
+    rig = Rig(server.bootstrap_servers, tmp_path)
+    try:
+        first, again = calls_of_now(0, 300), calls_of_now(300, 600)
+        worker = rig.worker().wait_ready()
+        rig.send(first)
+        rig.wait_settled()
+        # a batch's own ids are only known to the next checkpoint, at the latest a heartbeat
+        until(lambda: all(one["ids_upto"] for one in rig.checkpoints().values()), 20)
+        worker.stop()
+        server.stop()
+        for partition in server.partition_directories(topic):
+            shutil.rmtree(partition)
+        server.start()
+        if topic == "usage.events":
+            rig.send(first[:100])
+        halt(rig, "LogTruncated")
+        rig.workers[-1].kill()
+        rig.send(again)
+        halt(rig, "LogTruncated")
+        assert len(rig.rows("usage.priced")) == 300
+        accept_all(rig, topic)
+        rig.wait_taken(1_000 if topic == "usage.events" else 900)
+        rig.workers[-1].kill()
+        rig.worker().wait_ready()
+        rig.send(again[:50])
+        rig.wait_settled()
+        check_went_on(rig, first + again)
+    finally:
+        rig.close()
 
 
 def test_plans_made_anew(rig: Rig) -> None:

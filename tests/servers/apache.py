@@ -76,6 +76,10 @@ class ApacheKafka(LocalKafka):
     def describe(self) -> str:
         return f"Apache Kafka {VERSION} under a JVM"
 
+    def partition_directories(self, topic: str) -> list[Path]:
+        """Where the logs of a topic's partitions lie."""
+        return sorted((self._directory.path / "logs").glob(f"{topic}-*"))
+
     def _format(self) -> None:
         while (controller_port := free_port()) == self.port:
             pass  # the broker's own is free, too, until it listens

@@ -67,7 +67,7 @@ CODES: Final = {
         (
             *("PartitionError", "Fenced", "Recoverable", "HangingTransaction", "Halted"),
             *("EpochChanged", "RetentionOvertook", "CheckpointLost", "WorkerAtFault"),
-            *("TopicsWrong", "CoreFailed"),
+            *("LogTruncated", "TopicsWrong", "CoreFailed"),
         ),
         failures.UNAVAILABLE,
     ),
