@@ -6,6 +6,7 @@ Epochs are topics' ids: a recreated topic has another one.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from confluent_kafka import KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
@@ -42,15 +43,23 @@ def epochs(config: LoaderConfig, topics: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def beginnings(config: LoaderConfig, topics: Sequence[str], partition: int) -> dict[str, int]:
-    """The first offset that each topic still has. Raises Retry."""
+class Bounds(NamedTuple):
+    """The first offset that a log still has, and the next to be written."""
+
+    begin: int
+    end: int
+
+
+def bounds(config: LoaderConfig, topics: Sequence[str], partition: int) -> dict[str, Bounds]:
+    """Of each topic. Raises Retry."""
     admin = AdminClient(config.client_settings())
-    earliest = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
-    asked = {TopicPartition(topic, partition): earliest for topic in topics}
+    places = [TopicPartition(topic, partition) for topic in topics]
+    found = []
     try:
-        return {
-            place.topic: int(future.result().offset)
-            for place, future in admin.list_offsets(asked, request_timeout=_TIMEOUT_S).items()
-        }
+        for spec in (OffsetSpec.earliest(), OffsetSpec.latest()):  # type: ignore[no-untyped-call]
+            asked = admin.list_offsets(dict.fromkeys(places, spec), request_timeout=_TIMEOUT_S)
+            found.append({place.topic: int(asked[place].result().offset) for place in places})
     except KafkaException as error:
-        raise Retry(f"cannot tell where topics begin: {error.args[0]}") from None
+        raise Retry(f"cannot tell where topics begin and end: {error.args[0]}") from None
+    begins, ends = found
+    return {topic: Bounds(begins[topic], ends[topic]) for topic in topics}

@@ -34,6 +34,9 @@ class Standing(Enum):
 class Intent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One value of `sink.positions`; its key is the topic, its partition the partition.
 
+    `epoch` is the topic's id; once its log was cut short and offsets came again, with `@` and the
+    seq that was stored then: another token for other rows.
+
     `n` records lie in the range, of which the rows (`seq_before`, `seq`] are new. `inserts` is
     how many inserts ClickHouse had seen, `at_ms` when it was written. `done`: all of it is in.
     """
@@ -55,6 +58,10 @@ class Intent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def rows(self) -> int:
         return self.seq - self.seq_before
+
+    def belongs_to(self, topic_id: str) -> bool:
+        """Whether its offsets are that topic's."""
+        return self.epoch == topic_id or self.epoch.startswith(f"{topic_id}@")
 
     def token(self, topic: str, partition: int) -> str:
         """The same insert has the same token, whoever does it and however often."""

@@ -18,7 +18,7 @@ from confluent_kafka import OFFSET_BEGINNING
 from spendstream.schemas.topics import WORKSPACE_CHECKPOINT
 from spendstream.sinks.clickhouse import metrics
 from spendstream.sinks.clickhouse.config import LoaderConfig
-from spendstream.sinks.clickhouse.epochs import beginnings, epochs
+from spendstream.sinks.clickhouse.epochs import Bounds, bounds, epochs
 from spendstream.sinks.clickhouse.errors import Retry, Undecided
 from spendstream.sinks.clickhouse.holdback import Held
 from spendstream.sinks.clickhouse.intents import Intent
@@ -73,8 +73,9 @@ class Loading:
         written = self._until("opening sink.positions", self._positions.open)
         self._proven_at = time.monotonic()
         ids = self._until("asking for topic ids", lambda: epochs(self._config, topics))
-        begins = self._until(
-            "asking where topics begin", lambda: beginnings(self._config, topics, self.partition)
+        logs = self._until(
+            "asking where topics begin and end",
+            lambda: bounds(self._config, topics, self.partition),
         )
         self._until("counting inserts", self._store.count_inserts)
         loaded = self._until("reading positions", lambda: self._store.positions(self.partition))
@@ -88,7 +89,7 @@ class Loading:
                 stored = loaded.get(topic, Stored())
                 stored.check_whole(topic, self.partition)
                 streams[topic], starts[topic] = self._resume(
-                    table, ids[topic], begins[topic], stored.seq, intent
+                    table, ids[topic], logs[topic], stored.seq, intent
                 )
             elif topic == WORKSPACE_CHECKPOINT and mirror is not None:
                 epoch = ids[topic]
@@ -114,22 +115,24 @@ class Loading:
             self._until("mirroring", lambda: mirror.checkpoint(flush.checkpoint))
 
     def _resume(
-        self, table: Table, epoch: str, begin: int, stored: int, intent: Intent | None
+        self, table: Table, epoch: str, log: Bounds, stored: int, intent: Intent | None
     ) -> tuple[Stream, int]:
-        """The topic's stream, from its last intent and from what ClickHouse has; where to read.
-
-        `begin` is the first offset that the topic still has.
-        """
+        """The topic's stream, from its last intent and from what ClickHouse has; where to read."""
         topic, partition = table.topic, self.partition
         pending = None
         start = OFFSET_BEGINNING
         if intent is not None:
             intent.check_stored(topic, partition, stored)
             needed = intent.end if intent.done else intent.start
-            if intent.epoch != epoch or begin > needed:
+            known = intent.belongs_to(epoch)
+            # it has lost its end (an unclean leader election), or all that it held, with a disk
+            cut_short = known and intent.end > log.end
+            if not known or log.begin > needed or cut_short:
                 stored = self._complete_views(table, intent, stored)
             else:
                 start, pending = needed, None if intent.done else intent
+            if known:
+                epoch = f"{epoch}@{stored}" if cut_short else intent.epoch
         metrics.POSITION.labels(topic, partition).set(stored)
         return Stream(table, partition, epoch, stored, pending), start
 

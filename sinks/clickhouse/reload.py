@@ -16,7 +16,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from spendstream.sinks.clickhouse.batches import decode_row
 from spendstream.sinks.clickhouse.config import LoaderConfig
-from spendstream.sinks.clickhouse.epochs import beginnings, epochs
+from spendstream.sinks.clickhouse.epochs import bounds, epochs
 from spendstream.sinks.clickhouse.errors import Gap, Retry, Unfinished
 from spendstream.sinks.clickhouse.intents import Intent, Standing
 from spendstream.sinks.clickhouse.positions import Positions
@@ -69,14 +69,15 @@ def reload(config: LoaderConfig, partition: int) -> list[Loaded]:
         return []  # and nobody was fenced
     lost = _behind(_beside(store, partition, _patiently(positions.open)), partition)
     topics = [one.topic for one in lost]
-    ids, begins = epochs(config, topics), beginnings(config, topics, partition)
+    ids, logs = epochs(config, topics), bounds(config, topics, partition)
     entries = {}
-    for topic, _, stored in lost:
+    for topic, intent, stored in lost:
+        begin = logs[topic].begin
         _see_that_it_is_whole(config, store, topic, partition, stored.seq)
         entries[topic] = Intent(
-            epoch=ids[topic],
-            start=begins[topic],
-            end=begins[topic],
+            epoch=intent.epoch if intent.belongs_to(ids[topic]) else ids[topic],
+            start=begin,
+            end=begin,
             n=0,
             seq_before=stored.seq,
             seq=stored.seq,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from spendstream.sinks.clickhouse.intents import TRUST_MS, Intent
 from spendstream.sinks.clickhouse.positions import Positions
 from spendstream.sinks.clickhouse.reload import look
 from tests.integration.loader_rig import Loader, Rig, alert, priced, rig
+from tests.servers.apache import ApacheKafka
 from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.kafka import KafkaServer
 
@@ -228,6 +230,32 @@ def test_a_topic_of_which_all_was_loaded_and_deleted_stops_nobody(loading: Rig) 
     loading.wait_loaded(2, USAGE_ALERTS)
     loading.check_exact(2, USAGE_ALERTS)
     assert not again.said("stopped")
+
+
+def test_a_log_that_was_lost_with_its_disk_after_all_of_it_was_loaded(
+    kafka_server: Callable[[], KafkaServer], clickhouse: ClickHouseServer,
+    clickhouse_database: str, tmp_path: Path,
+) -> None:  # fmt: skip
+    """Other rows then have the offsets, and would have the tokens, of rows that are stored."""
+    server = kafka_server()
+    if not isinstance(server, ApacheKafka):
+        pytest.skip("only a broker from jars has its log where the test can lose it")
+    with rig(server, clickhouse, clickhouse_database, tmp_path) as loading:
+        loaded_and_stopped(loading)
+        server.stop()
+        shutil.rmtree(server.partition_directories(USAGE_PRICED)[0])
+        server.start()
+        again = loading.start()
+        loading.wait(lambda: again.ready, "the sink")
+        loading.producer = loading.new_producer()
+        loading.send(rows(101, 200))
+        loading.wait_loaded(200)
+        loading.check_exact(200)
+        loading.loaders[-1].kill()
+        loading.start()
+        loading.send(rows(201, 210))
+        loading.wait_loaded(210)
+        loading.check_exact(210)
 
 
 def test_rows_that_retention_deleted_before_they_were_loaded(loading: Rig) -> None:
