@@ -18,6 +18,7 @@ from spendstream.schemas.topics import (
     CONTROL_PLANS,
     INPUTS,
     SEQUENCED,
+    SINK_POSITIONS,
     USAGE_EVENTS,
     WORKSPACE_CHECKPOINT,
     WORKSPACE_COMMANDS,
@@ -39,6 +40,9 @@ TOPICS: Final = (*INPUTS, WORKSPACE_IDS, CONTROL_PLANS, WORKSPACE_CHECKPOINT)
 """Whose ids a checkpoint knows."""
 _OUTPUTS: Final = (*SEQUENCED, WORKSPACE_IDS, WORKSPACE_STATE)
 """What a partition's worker alone writes to, and only once it has a checkpoint."""
+_BEGUN_ANEW: Final = (WORKSPACE_CHECKPOINT, *_OUTPUTS, WORKSPACE_COMMANDS, SINK_POSITIONS)
+"""What belongs to the count that ends where all is counted anew: an old command would settle
+another late row, and a sink with old positions would miss rows in its new database."""
 
 _COST: Final = {
     USAGE_EVENTS: "events in it are neither counted nor billed, unless they are sent again",
@@ -144,8 +148,8 @@ def check_first_start(reader: LogReader, partition: int) -> None:
             f"{WORKSPACE_CHECKPOINT}/{partition} holds no checkpoint, but {', '.join(written)} hold"
             " what was written under one: the topic was deleted or emptied. Restore it from a"
             " backup. Without one, to count anew what usage.events still has: stop workers and"
-            f" sinks, delete {', '.join((WORKSPACE_CHECKPOINT, *_OUTPUTS))}, make them anew by"
-            " `spendstream topics create`, and give the sinks a new database"
+            f" sinks, delete {', '.join(_BEGUN_ANEW)}, make them anew by `spendstream topics"
+            " create`, and give the sinks a new database"
         )
 
 

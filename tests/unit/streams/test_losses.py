@@ -8,6 +8,7 @@ from typing import Final
 import pytest
 
 from spendstream.schemas.topics import (
+    BY_NAME,
     CONTROL_PLANS,
     INPUTS,
     USAGE_EVENTS,
@@ -24,12 +25,13 @@ from spendstream.streams.core.state import (
     encode_json,
 )
 from spendstream.streams.errors import (
+    CheckpointLost,
     EpochChanged,
     Halted,
     LogTruncated,
     RetentionOvertook,
 )
-from spendstream.streams.losses import TOPICS, Loss, find_losses, halted
+from spendstream.streams.losses import TOPICS, Loss, check_first_start, find_losses, halted
 from spendstream.streams.reading import Watermarks
 
 PARTITION: Final = 2
@@ -141,3 +143,18 @@ def test_a_topic_made_anew_is_one_whatever_its_log(broker: Broker) -> None:
     assert not halting.truncated
     assert halting.checkpoint_epoch == "b"
     assert WORKSPACE_CHECKPOINT in {one.topic for one in halting.accepted[0].moved}
+
+
+def test_to_count_anew_all_of_the_old_count_is_deleted(broker: Broker) -> None:
+    logs = dict.fromkeys(BY_NAME, Watermarks(0, 0))
+    broker.logs = logs | {USAGE_EVENTS: Watermarks(0, 9), CONTROL_PLANS: Watermarks(0, 9)}
+    check_first_start(None, PARTITION)  # type: ignore[arg-type]
+    broker.logs[WORKSPACE_IDS] = Watermarks(0, 9)
+    with pytest.raises(CheckpointLost) as lost:
+        check_first_start(None, PARTITION)  # type: ignore[arg-type]
+    told = str(lost.value)
+    deleted = told[told.index(" delete ") : told.index(", make them anew")]
+    assert {name for name in BY_NAME if name in deleted} == BY_NAME.keys() - {
+        USAGE_EVENTS,
+        CONTROL_PLANS,
+    }
