@@ -26,7 +26,7 @@ from spendstream.schemas.topics import (
     WORKSPACE_STATE,
 )
 from spendstream.streams.core.ids import REMEMBER_MS
-from spendstream.streams.core.state import Checkpoint, Moved
+from spendstream.streams.core.state import Checkpoint, InputPosition, Moved
 from spendstream.streams.errors import (
     CheckpointLost,
     EpochChanged,
@@ -38,6 +38,8 @@ from spendstream.streams.reading import LogReader, watermarks
 
 TOPICS: Final = (*INPUTS, WORKSPACE_IDS, CONTROL_PLANS, WORKSPACE_CHECKPOINT)
 """Whose ids a checkpoint knows."""
+_FOR_EVER: Final = (CONTROL_PLANS, WORKSPACE_CHECKPOINT)
+"""Nothing is deleted from them: compaction leaves the log's beginning where it was."""
 _OUTPUTS: Final = (*SEQUENCED, WORKSPACE_IDS, WORKSPACE_STATE)
 """What a partition's worker alone writes to, and only once it has a checkpoint."""
 _BEGUN_ANEW: Final = (WORKSPACE_CHECKPOINT, *_OUTPUTS, WORKSPACE_COMMANDS, SINK_POSITIONS)
@@ -49,7 +51,7 @@ _COST: Final = {
     WORKSPACE_COMMANDS: "events that other partitions forwarded are not counted; what became of"
     " late ones is sent again by the sink",
     WORKSPACE_IDS: "repeats of events of the last 25 hours are counted once more",
-    CONTROL_PLANS: "every workspace is on the default plan until its plan is set again:"
+    CONTROL_PLANS: "whoever's plan was there is on the default plan until it is set again:"
     " `spendstream plans set`",
     WORKSPACE_CHECKPOINT: "workspaces whose state is not in the topic begin at zero: accept it"
     " only where all of the topic was restored from a backup",
@@ -79,13 +81,11 @@ def find_losses(reader: LogReader, checkpoint: Checkpoint, epochs: Mapping[str, 
     """
     found = []
     for topic, (epoch, first, upto) in _needed(checkpoint).items():
-        place, now = f"{topic}/{checkpoint.partition}", epochs[topic]
-        if topic in (CONTROL_PLANS, WORKSPACE_CHECKPOINT):
-            if epoch in ("", now):  # not known, or the same
-                continue
-            low = high = 0  # read from its beginning
-        else:
-            low, high = watermarks(reader, topic, checkpoint.partition)
+        if not epoch and topic in _FOR_EVER:
+            continue  # not known yet
+        partition = 0 if topic == CONTROL_PLANS else checkpoint.partition
+        place, now = f"{topic}/{partition}", epochs[topic]
+        low, high = watermarks(reader, topic, partition)
         if epoch != now:
             why = (
                 f"{place}: the checkpoint's offsets belong to topic {epoch}, but the topic is"
@@ -113,6 +113,12 @@ def find_losses(reader: LogReader, checkpoint: Checkpoint, epochs: Mapping[str, 
                 f"{place}: the log begins at {low}, but {first} is next: records were deleted"
                 " before they were processed"
             )
+            if topic in _FOR_EVER:
+                why = (
+                    f"{place}: the log begins at {low}, but is needed from {first} on: records were"
+                    " deleted that are to be kept for ever (`spendstream topics check` compares the"
+                    " topic's settings)"
+                )
             cost = f"offsets {first} to {low - 1} of {topic}: {_COST[topic]}"
             found.append(Loss(RetentionOvertook, Moved(topic, epoch, first, now, low), why, cost))
     return found
@@ -162,15 +168,25 @@ class _Needed(NamedTuple):
 
 
 def _needed(checkpoint: Checkpoint) -> dict[str, _Needed]:
-    """Of each topic that the checkpoint knows."""
+    """Of each topic that the checkpoint knows; control.plans and its own are read from the start,
+    or from what was accepted as that."""
     ids_from = checkpoint.ids_from
-    plans = checkpoint.control.get(CONTROL_PLANS)
+    plans = checkpoint.control.get(CONTROL_PLANS, InputPosition())
+    plans_from = _accepted_start(checkpoint, CONTROL_PLANS, plans.epoch)
+    epoch = checkpoint.checkpoint_epoch
+    states_from = _accepted_start(checkpoint, WORKSPACE_CHECKPOINT, epoch)
     return {
         **{topic: _Needed(p.epoch, p.upto, p.upto) for topic, p in checkpoint.inputs.items()},
         WORKSPACE_IDS: _Needed(checkpoint.ids_epoch, ids_from, max(ids_from, checkpoint.ids_upto)),
-        CONTROL_PLANS: _Needed(plans.epoch, plans.upto, 0) if plans else _Needed("", 0, 0),
-        WORKSPACE_CHECKPOINT: _Needed(checkpoint.checkpoint_epoch, 0, 0),
+        CONTROL_PLANS: _Needed(plans.epoch, plans_from, plans.upto),
+        WORKSPACE_CHECKPOINT: _Needed(epoch, states_from, 0),
     }
+
+
+def _accepted_start(checkpoint: Checkpoint, topic: str, epoch: str) -> int:
+    moved = (one for accepted in checkpoint.accepted for one in accepted.moved)
+    starts = (one.to_offset for one in moved if (one.topic, one.to_epoch) == (topic, epoch))
+    return max(starts, default=0)
 
 
 def _expired(checkpoint: Checkpoint) -> bool:

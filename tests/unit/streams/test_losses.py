@@ -87,6 +87,9 @@ LOST: Final[list[tuple[str, Watermarks, type[Halted]]]] = [
     (WORKSPACE_IDS, Watermarks(41, 100), RetentionOvertook),
     (WORKSPACE_IDS, Watermarks(0, 0), LogTruncated),
     (WORKSPACE_IDS, Watermarks(0, 99), LogTruncated),
+    (CONTROL_PLANS, Watermarks(0, 99), LogTruncated),
+    (CONTROL_PLANS, Watermarks(1, 100), RetentionOvertook),
+    (WORKSPACE_CHECKPOINT, Watermarks(1, 100), RetentionOvertook),
 ]
 
 
@@ -100,12 +103,29 @@ def test_what_is_lost_is_named_and_once_accepted_is_not_any_more(
     assert loss.kind is kind
     assert loss.moved.topic == topic
     assert loss.moved.to_offset == log.low
-    assert f"{topic}/{PARTITION}" in loss.why
+    assert f"{topic}/{0 if topic == CONTROL_PLANS else PARTITION}: " in loss.why
     assert topic in loss.cost
     assert f"accept {PARTITION}" in str(halted(halting, found))
     _go_on(halting, found, "operator", "")
     assert not broker.losses(halting)
     assert not broker.losses(decode_checkpoint(encode_json(halting)))
+
+
+@pytest.mark.parametrize("topic", [CONTROL_PLANS, WORKSPACE_CHECKPOINT])
+def test_what_is_deleted_after_an_accepted_loss_is_another(broker: Broker, topic: str) -> None:
+    going_on = checkpoint()
+    for low in (5, 9):
+        broker.logs[topic] = Watermarks(low, READ)
+        found = broker.losses(going_on)
+        assert [loss.kind for loss in found] == [RetentionOvertook]
+        _go_on(going_on, found, "operator", "")
+        assert not broker.losses(going_on)
+    broker.logs[topic], broker.epochs[topic] = Watermarks(0, 0), "b"
+    found = broker.losses(going_on)
+    _go_on(going_on, found, "operator", "")
+    assert not broker.losses(going_on)
+    broker.logs[topic] = Watermarks(1, 1)  # what was accepted of the old one says nothing here
+    assert [loss.kind for loss in broker.losses(going_on)] == [RetentionOvertook]
 
 
 @pytest.mark.parametrize("topic", [USAGE_EVENTS, WORKSPACE_IDS])
