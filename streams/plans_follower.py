@@ -1,4 +1,8 @@
-"""Follows `control.plans`: a thread reads every version into the table that all partitions use."""
+"""Follows `control.plans`: a thread reads every version into the table that all partitions use.
+
+Where the topic is made anew, or loses its end, another table is begun: whoever has recovered with
+the old one keeps that, until recovery has said what was lost and somebody has accepted it.
+"""
 
 from __future__ import annotations
 
@@ -20,15 +24,22 @@ _log = structlog.get_logger(__name__)
 _RETRY_S: Final = 1.0
 
 
-class PlansFollower:
-    """`position` is the next offset to read; a partition starts only at or past its own."""
+class FollowedPlans:
+    """What one `control.plans` holds; `position` is the next offset to read of it."""
 
-    def __init__(self, bootstrap_servers: str) -> None:
+    def __init__(self) -> None:
         self.table = PlanTable()
         self.position = 0
+        self.caught_up = False
+
+
+class PlansFollower:
+    """`plans` are the topic's that is followed now."""
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        self.plans = FollowedPlans()
         self._bootstrap_servers = bootstrap_servers
         self._epoch = ""
-        self._caught_up = False
         self._moved = threading.Condition()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="plans", daemon=True)
@@ -40,12 +51,13 @@ class PlansFollower:
         self._stop.set()
         self._thread.join(5)
 
-    def wait_for(self, epoch: str, position: int, timeout_s: float) -> None:
-        """Wait until the topic has been read to its end, and at least to `position`.
+    def wait_for(self, epoch: str, position: int, timeout_s: float) -> FollowedPlans:
+        """The plans, once the topic has been read to its end, and at least to `position`.
 
         Args:
             epoch: the topic's id. Another than the last time, and it was made anew, which an
-                operator has accepted: the plans of the old one are forgotten.
+                operator has accepted for the partition that asks.
+            position: a partition starts only at or past its own.
 
         Raises:
             Recoverable: not within the time.
@@ -53,15 +65,17 @@ class PlansFollower:
         with self._moved:
             if epoch != self._epoch:
                 if self._epoch:
-                    self.table, self.position, self._caught_up = PlanTable(), 0, False
+                    self.plans = FollowedPlans()
                 self._epoch = epoch
             there = self._moved.wait_for(
-                lambda: self._caught_up and self.position >= position, timeout_s
+                lambda: self.plans.caught_up and self.plans.position >= position, timeout_s
             )
+            plans = self.plans
         if not there:
             raise Recoverable(
-                f"{CONTROL_PLANS} is read to {self.position}; awaited is its end, past {position}"
+                f"{CONTROL_PLANS} is read to {plans.position}; awaited is its end, past {position}"
             )
+        return plans
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -75,41 +89,46 @@ class PlansFollower:
                 self._stop.wait(_RETRY_S)
 
     def _follow(self) -> None:
-        table = self.table
+        plans = self.plans
         reader = consumer(self._bootstrap_servers)
         try:
             where = Partition(CONTROL_PLANS, 0)
             low, high = reader.get_watermark_offsets(where, timeout=TIMEOUT_S)
             if low >= high:
-                self._move(table, self.position, at_end=True)
-            reader.assign([Partition(CONTROL_PLANS, 0, max(low, self.position))])
-            while not self._stop.is_set() and self.table is table:
+                self._move(plans, plans.position, at_end=True)
+            reader.assign([Partition(CONTROL_PLANS, 0, max(low, plans.position))])
+            while not self._stop.is_set() and self.plans is plans:
                 message = reader.poll(0.2)
                 if message is None:
                     continue
-                error = message.error()
-                if error is None:
-                    self._take(table, message.value() or b"", message.offset() or 0)
-                elif error.code() == KafkaError._PARTITION_EOF:
-                    # transaction markers take offsets too: the end may lie past the last record
-                    self._move(table, max(self.position, message.offset() or 0), at_end=True)
-                else:
+                error, offset = message.error(), message.offset() or 0
+                if error is not None and error.code() != KafkaError._PARTITION_EOF:
                     raise KafkaException(error)
+                if offset < plans.position:  # it has lost its end, and is read from its beginning
+                    self._begin_anew(plans)
+                elif error is None:
+                    self._take(plans, message.value() or b"", offset)
+                else:
+                    # transaction markers take offsets too: the end may lie past the last record
+                    self._move(plans, offset, at_end=True)
         finally:
             reader.close()
 
-    def _take(self, table: PlanTable, value: bytes, offset: int) -> None:
+    def _begin_anew(self, plans: FollowedPlans) -> None:
+        with self._moved:
+            if self.plans is plans:
+                self.plans = FollowedPlans()
+
+    def _take(self, plans: FollowedPlans, value: bytes, offset: int) -> None:
         try:
-            table.add(PlanVersion.model_validate_json(value))
+            plans.table.add(PlanVersion.model_validate_json(value))
         except ValidationError as error:
             # only our writer writes here; an unreadable version must not take the workers down
             _log.error("plan_version_unreadable", offset=offset, error=str(error))
-        self._move(table, offset + 1)
+        self._move(plans, offset + 1)
 
-    def _move(self, table: PlanTable, position: int, *, at_end: bool = False) -> None:
+    def _move(self, plans: FollowedPlans, position: int, *, at_end: bool = False) -> None:
         with self._moved:
-            if self.table is not table:
-                return  # of a topic that is gone
-            self.position = position
-            self._caught_up = self._caught_up or at_end
+            plans.position = position
+            plans.caught_up = plans.caught_up or at_end
             self._moved.notify_all()

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import structlog
 
-from spendstream.schemas.topics import INPUTS, WORKSPACE_CHECKPOINT, WORKSPACE_IDS
+from spendstream.schemas.topics import CONTROL_PLANS, INPUTS, WORKSPACE_CHECKPOINT, WORKSPACE_IDS
 from spendstream.streams.core.ids import unpack
 from spendstream.streams.core.schedule import schedule
 from spendstream.streams.core.state import (
@@ -63,7 +63,10 @@ def recover(reader: LogReader, partition: int, partitions: int, epochs: dict[str
             ws.slide(checkpoint.time_ms // 1_000)
             state.workspaces[ws.id] = ws
     ids_log = _read_ids(reader, state)
+    # no version that is there wakes a workspace whose plan is not
+    moved = {one.topic for accepted in checkpoint.accepted for one in accepted.moved}
     for ws in state.workspaces.values():
+        ws.unpublished |= CONTROL_PLANS in moved
         schedule(state, ws)
     _log.info(
         "partition_recovered",

@@ -330,7 +330,7 @@ class PartitionRunner:
         now_ms = int(time.time() * 1_000) - CLOCK_LAG_MS
         quiet_s = time.monotonic() - task.committed_at
         due = bool(state.due) and state.due[0][0] <= now_ms
-        woken = state.plan_revision != self._shared.plans.table.revision
+        woken = state.plan_revision != task.plans.table.revision
         if not (due or woken or quiet_s >= 1.0):
             return
         ends = await self._inputs.ends(self.partition)

@@ -39,7 +39,7 @@ from spendstream.streams.core.state import (
 )
 from spendstream.streams.errors import CoreFailed, Halted, PartitionError, WorkerAtFault
 from spendstream.streams.losses import TOPICS
-from spendstream.streams.plans_follower import PlansFollower
+from spendstream.streams.plans_follower import FollowedPlans, PlansFollower
 from spendstream.streams.poison import Condemned, RecordPlace
 from spendstream.streams.reading import LogReader, topic_ids
 from spendstream.streams.recovery import Snapshot, recover, still_stands
@@ -74,6 +74,7 @@ class StreamTask:
     """State, producer and the transaction in the making.
 
     Attributes:
+        plans: those of the `control.plans` that it recovered with, also once that is made anew.
         events: records in the transaction in the making.
         committed_at: of the last commit, by the monotonic clock, in seconds.
     """
@@ -84,8 +85,10 @@ class StreamTask:
         shared: Shared,
         snapshot: Snapshot,
         producer: PartitionProducer,
+        plans: FollowedPlans,
     ) -> None:
         self.state = snapshot.state
+        self.plans = plans
         self.events = 0
         self.committed_at = time.monotonic()
         self._partition = partition
@@ -120,7 +123,7 @@ class StreamTask:
                 fetched.topic,
                 records,
                 shared.book,
-                shared.plans.table,
+                self.plans.table,
                 int(time.time() * 1_000) + CLOCK_SLACK_MS,
             )
         self.events += len(records)
@@ -135,7 +138,7 @@ class StreamTask:
         """
         (record,) = fetched.records
         batch = self._begin()
-        plans, latest_ms = self._shared.plans.table, int(time.time() * 1_000) + CLOCK_SLACK_MS
+        plans, latest_ms = self.plans.table, int(time.time() * 1_000) + CLOCK_SLACK_MS
         self._first = condemned.place
         try:
             with self._blaming(fetched):
@@ -166,7 +169,7 @@ class StreamTask:
         for topic, end in ends.items():
             position = state.checkpoint.inputs[topic]
             position.upto = max(position.upto, end)  # past markers of transactions
-        advance(state, batch, self._shared.plans.table, max(now_ms, state.time_ms))
+        advance(state, batch, self.plans.table, max(now_ms, state.time_ms))
         state.ids.forget(state.time_ms)
         self._send_rows(batch)
         self.commit()
@@ -191,7 +194,7 @@ class StreamTask:
             checkpoint.ids_from = ids_log.popleft()[1] + 1
         if ids_log:
             checkpoint.ids_from, checkpoint.ids_upto = ids_log[0][1], ids_log[-1][1] + 1
-        checkpoint.control[CONTROL_PLANS].upto = self._shared.plans.position
+        checkpoint.control[CONTROL_PLANS].upto = self.plans.position
         with self._blaming(None):
             closing = finish(self.state, batch)
         producer.send(WORKSPACE_STATE, closing.state)
@@ -333,9 +336,9 @@ def _begun(
     """The task, once its plans are known, and its first checkpoint is written where it has none."""
     checkpoint, epoch = snapshot.state.checkpoint, epochs[CONTROL_PLANS]
     known = checkpoint.control.get(CONTROL_PLANS, InputPosition())
-    shared.plans.wait_for(epoch, known.upto, _PLANS_TIMEOUT_S)
+    plans = shared.plans.wait_for(epoch, known.upto, _PLANS_TIMEOUT_S)
     checkpoint.control[CONTROL_PLANS] = InputPosition(epoch, known.upto)
     checkpoint.checkpoint_epoch = epochs[WORKSPACE_CHECKPOINT]
     if checkpoint.batch == 0:
         _write_first(producer, checkpoint)
-    return StreamTask(partition, shared, snapshot, producer)
+    return StreamTask(partition, shared, snapshot, producer, plans)

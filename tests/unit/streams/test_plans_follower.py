@@ -24,7 +24,7 @@ class Reader(PlansFollower):
     """Its steps in the topic are the test's own."""
 
     def reads(self, position: int, *, at_end: bool = False) -> None:
-        self._move(self.table, position, at_end=at_end)
+        self._move(self.plans, position, at_end=at_end)
 
 
 def test_a_partition_waits_for_its_position_and_for_the_end() -> None:
@@ -52,17 +52,28 @@ def test_it_is_woken_when_the_position_is_reached() -> None:
     assert not waiting.is_alive()
 
 
-def test_what_was_read_of_a_topic_that_is_gone_is_forgotten() -> None:
+def test_whoever_has_recovered_with_a_topic_that_is_gone_keeps_what_was_read_of_it() -> None:
     plans = Reader("")
-    plans.table.add(VERSION)
+    plans._take(plans.plans, VERSION.model_dump_json().encode(), 0)
     plans.reads(1, at_end=True)
-    plans.wait_for("a", 1, timeout_s=0)
-    gone = plans.table
+    kept = plans.wait_for("a", 1, timeout_s=0)
     with pytest.raises(Recoverable, match=r"read to 0; .* past 0"):
-        plans.wait_for("b", 0, timeout_s=0.01)
-    plans._move(gone, 1, at_end=True)  # a reader of the old one that has not noticed yet
+        plans.wait_for("b", 0, timeout_s=0.01)  # its loss was accepted for another partition
+    plans._move(kept, 2, at_end=True)  # a reader of the old one that has not noticed yet
     with pytest.raises(Recoverable, match=r"read to 0; .* past 0"):
         plans.wait_for("b", 0, timeout_s=0.01)
     plans.reads(0, at_end=True)
-    plans.wait_for("b", 0, timeout_s=0)
-    assert plans.table.revision == 0
+    accepted = plans.wait_for("b", 0, timeout_s=0)
+    assert (accepted.table.revision, accepted.position) == (0, 0)
+    assert (kept.table.revision, kept.position) == (1, 2)
+
+
+def test_a_topic_that_has_lost_its_end_is_another() -> None:
+    plans = Reader("")
+    plans.reads(3, at_end=True)
+    kept = plans.wait_for("a", 3, timeout_s=0)
+    plans._begin_anew(kept)
+    plans._begin_anew(kept)  # once is enough
+    plans.reads(1, at_end=True)
+    assert plans.wait_for("a", 1, timeout_s=0) is plans.plans
+    assert (kept.position, plans.plans.position) == (3, 1)

@@ -10,13 +10,20 @@ from confluent_kafka import Message
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spendstream.schemas.topics import USAGE_EVENTS, WORKSPACE_COMMANDS
+from spendstream.schemas.topics import (
+    CONTROL_PLANS,
+    USAGE_EVENTS,
+    WORKSPACE_CHECKPOINT,
+    WORKSPACE_COMMANDS,
+    WORKSPACE_IDS,
+)
 from spendstream.streams import recovery
 from spendstream.streams.core.state import (
     CHECKPOINT_KEY,
     Accepted,
     Checkpoint,
     Counters,
+    Moved,
     PartitionState,
     Saved,
     StateRecord,
@@ -162,3 +169,18 @@ def test_whatever_was_accepted_and_aborted_what_was_committed_counts(
         log = [message for message in log if last[message.key()] is message]
     with pytest.MonkeyPatch.context() as monkeypatch:
         assert state_of(log, monkeypatch) == counted
+
+
+@pytest.mark.parametrize("topic", [CONTROL_PLANS, USAGE_EVENTS])
+def test_a_lost_plan_wakes_its_workspace(monkeypatch: pytest.MonkeyPatch, topic: str) -> None:
+    def nothing_wrong(*_: Any) -> None: ...
+
+    last = decode_checkpoint(checkpoint(1, 0).value() or b"")
+    moved = Moved(topic, "a", 0, "b", 0)
+    last.time_ms, last.accepted = 10_000, [Accepted(0, "", "", (1, 0), (moved,))]
+    log = [state((1, 0), 1), Message(key=CHECKPOINT_KEY, value=encode_json(last))]
+    read = {WORKSPACE_CHECKPOINT: log, WORKSPACE_IDS: []}
+    monkeypatch.setattr(recovery, "read_to_end", lambda _, topic, *__: iter(read[topic]))
+    monkeypatch.setattr(recovery, "_check", nothing_wrong)
+    found = recovery.recover(None, 0, 1, {}).state  # type: ignore[arg-type]
+    assert (found.due[0][0] <= last.time_ms + 1) is (topic == CONTROL_PLANS)
