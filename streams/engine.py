@@ -9,18 +9,19 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import structlog
+from confluent_kafka import KafkaException
 from faust.types import TP
 
 from spendstream.schemas.prices import PriceBook
 from spendstream.schemas.topics import INPUTS, USAGE_EVENTS, WORKSPACE_COMMANDS
 from spendstream.streams import health, metrics
 from spendstream.streams.errors import Recoverable
+from spendstream.streams.losses import TOPICS
 from spendstream.streams.plans_follower import PlansFollower
 from spendstream.streams.reading import topic_ids
 from spendstream.streams.recovery import Snapshot
@@ -37,7 +38,6 @@ MAX_TRANSACTIONS_A_SECOND: Final = 20
 """Of a worker: a commit costs about the same whatever is in it."""
 MIN_LINGER_S: Final = 0.02
 _THREADS: Final = 16
-_LOOK_S: Final = 10.0
 _RECOVERIES: Final = 2
 """At once: while one waits for the broker another decodes. The partitions get ready one by one."""
 
@@ -74,7 +74,7 @@ class Engine:
         self._ready_file = ready_file
         self._consumer: BatchedConsumer | None = None
         self._joined = False
-        self._beat = self._look_at = time.monotonic()
+        self._beat = time.monotonic()
         metrics.partitions.look = self.standings
 
     def start(self, consumer: BatchedConsumer) -> None:
@@ -214,7 +214,18 @@ class Engine:
         assert self._consumer is not None
         return self._consumer.log_end(TP(topic, partition))
 
-    # --- what the app's timer asks ---
+    # --- what the app's timers ask ---
+
+    async def compare_topics(self) -> None:
+        """See whether a topic was made anew: its name goes on working for whoever writes to it."""
+        servers = self._shared.bootstrap_servers
+        try:
+            epochs = await asyncio.to_thread(topic_ids, servers, TOPICS)
+        except (Recoverable, KafkaException) as error:
+            _log.info("topics_not_compared", error=str(error))  # missing, or no broker: next time
+            return
+        for runner in self._runners.values():
+            runner.compare_topics(epochs)
 
     def report(self) -> None:
         """Gauge, and the ready file once every assigned partition runs."""
@@ -223,19 +234,6 @@ class Engine:
         metrics.running.set(running)
         if self._ready_file is not None and self._runners and running == len(self._runners):
             self._ready_file.touch()
-        if self._runners and self._beat >= self._look_at:
-            self._look_at = self._beat + _LOOK_S
-            self._executor.submit(self._look)
-
-    def _look(self) -> None:
-        """See that the inputs are still the topics that the partitions began with.
-
-        Mostly a fetch tells; not to a worker that was asleep while one was made anew and filled.
-        """
-        with suppress(Recoverable):  # no broker, or a topic is missing: who reads it is told
-            epochs = topic_ids(self._shared.bootstrap_servers, INPUTS)
-            for runner in self._runners.copy().values():
-                runner.compare(epochs)
 
 
 def _both(partition: int) -> set[TP]:

@@ -124,6 +124,12 @@ def find_losses(reader: LogReader, checkpoint: Checkpoint, epochs: Mapping[str, 
     return found
 
 
+def made_anew(checkpoint: Checkpoint, epochs: Mapping[str, str]) -> list[str]:
+    """Of TOPICS those that are others than when the partition was recovered."""
+    needed = _needed(checkpoint)
+    return [topic for topic, now in epochs.items() if needed[topic].epoch != now]
+
+
 def halted(checkpoint: Checkpoint, losses: list[Loss]) -> Halted:
     """The error that names them all, and says what to do. Its kind is that of the first."""
     error = losses[0].kind(

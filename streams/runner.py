@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol, TypeVar
 import structlog
 
 from spendstream.schemas.reasons import Reason
+from spendstream.schemas.topics import CONTROL_PLANS
 from spendstream.streams import metrics
 from spendstream.streams.arrival_merge import ArrivalMerge, MergedInputs
 from spendstream.streams.errors import (
@@ -25,6 +26,7 @@ from spendstream.streams.errors import (
     WorkerAtFault,
 )
 from spendstream.streams.health import Standing, standing
+from spendstream.streams.losses import made_anew
 from spendstream.streams.poison import (
     MAX_BALANCE,
     Condemned,
@@ -106,12 +108,20 @@ class PartitionRunner:
         """Recover before the next batch. For any thread."""
         self._interruption = error
 
-    def compare(self, epochs: Mapping[str, str]) -> None:
-        """Recover where an input is another topic than the checkpoint's. For any thread."""
+    def compare_topics(self, epochs: Mapping[str, str]) -> None:
+        """Recover where a topic is another by now: that says what was lost, if anything was.
+
+        Args:
+            epochs: the ids of losses.TOPICS, as they are now.
+        """
         task = self._task
-        inputs = task.state.checkpoint.inputs if task is not None else {}
-        if anew := [topic for topic, at in inputs.items() if at.epoch != epochs[topic]]:
-            self.interrupt(Recoverable(f"{', '.join(anew)} was made anew"))
+        if task is None or not self.ready:
+            return
+        others = made_anew(task.state.checkpoint, epochs)
+        if others:
+            self.interrupt(Recoverable(f"made anew: {', '.join(others)}"))
+        elif task.plans is not self._shared.plans.plans:
+            self.interrupt(Recoverable(f"{CONTROL_PLANS} is read from its beginning again"))
 
     async def stop(self) -> Snapshot | None:
         """Commit the open transaction, and leave what whoever comes next may go on with."""

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import faust
 import structlog
@@ -22,6 +22,8 @@ from spendstream.streams.engine import Engine
 from spendstream.streams.health import Health
 from spendstream.streams.reading import partition_count
 from spendstream.streams.transport import BatchedConsumer, BatchedTransport, BatchSchema, Fetched
+
+COMPARE_TOPICS_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,10 @@ def create_app(config: WorkerConfig) -> SpendstreamApp:
     @app.timer(0.5)  # type: ignore[untyped-decorator]
     async def report() -> None:
         app.engine.report()
+
+    @app.timer(COMPARE_TOPICS_S)  # type: ignore[untyped-decorator]
+    async def compare_topics() -> None:
+        await app.engine.compare_topics()
 
     @app.on_before_shutdown.connect
     async def shutdown(*args: Any, **kwargs: Any) -> None:

@@ -246,6 +246,15 @@ def test_what_became_of_late_events_is_sent_again(
     assert sink.log.count("late rows are sent again") > 0
 
 
+@pytest.mark.parametrize("topic", ["workspace.ids", "control.plans"])
+def test_a_topic_made_anew_halts_a_worker_that_is_idle(rig: Rig, topic: str) -> None:
+    worker = rig.worker().wait_ready()
+    rig.send(calls_of_now(0, 300))
+    rig.wait_settled()
+    make_anew(rig, topic)
+    until(lambda: worker.log.count('"EpochChanged"') >= PARTITIONS, 60, lambda: worker.log[-3000:])
+
+
 def test_ids_made_anew(rig: Rig) -> None:
     first, after = calls_of_now(0, 300), calls_of_now(300, 300)
     worker = rig.worker().wait_ready()
