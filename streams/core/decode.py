@@ -46,18 +46,10 @@ def decode_event(data: bytes) -> Decoded:
     if event.metadata is not NO_RAW or b"\\" in data or b"\x7f" in data or _encode(event) != data:
         return _by_reference(data)
     usage = event.usage
-    if usage is not None and (
-        usage.cache_read_input_tokens
-        or usage.cache_write_input_tokens
-        or usage.reasoning_output_tokens
-    ):
-        check_subsets(
-            usage.input_tokens,
-            usage.output_tokens,
-            usage.cache_read_input_tokens,
-            usage.cache_write_input_tokens,
-            usage.reasoning_output_tokens,
-        )
+    if usage is not None:
+        check_subsets(usage)
+        for other in usage.other_models:
+            check_subsets(other)
     if (
         event.response_model is None
         or event.status == "blocked"

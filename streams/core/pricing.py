@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any, Final
 
 from spendstream.schemas.prices import PriceBook, price
 from spendstream.schemas.records import CostQuality
+from spendstream.schemas.usage import Usage
 from spendstream.streams.core.outputs import LeafStruct
 
 PricedEvent = tuple[tuple[Any, ...], int | None, str | None]
@@ -43,14 +45,34 @@ def price_event(book: PriceBook, event: Any, time_ms: int) -> PricedEvent:
 
 
 _STANDARD_TIERS: Final = frozenset({None, "default", "standard", "auto"})
+_PRICED: Final = frozenset(
+    {
+        "input_tokens",
+        "output_tokens",
+        "cache_read_input_tokens",
+        "cache_write_input_tokens",
+        # the same tokens at the same price
+        "reasoning_output_tokens",
+        "tool_input_tokens",
+        "cache_write_5m_input_tokens",
+    }
+)
+_OTHER_UNITS: Final = attrgetter(*(name for name in Usage.model_fields if name not in _PRICED))
 
 
 def cost_quality(event: Any, cost: int | None) -> CostQuality:
-    """What the cost rests on. Batch and other service tiers are priced at the standard rates for
-    want of better, and say so: `estimated`."""
+    """What the cost rests on.
+
+    Batch and other service tiers, audio, images and whatever else is not text are priced as
+    standard text for want of better, or not at all, and say so: `estimated`.
+    """
     if cost is None:
         return "unpriced"
     quality: CostQuality = event.usage_quality
-    if quality == "measured" and (event.batch or event.service_tier not in _STANDARD_TIERS):
+    if quality == "measured" and (
+        event.batch
+        or event.service_tier not in _STANDARD_TIERS
+        or (event.usage is not None and any(_OTHER_UNITS(event.usage)))
+    ):
         return "estimated"
     return quality
