@@ -1,6 +1,17 @@
 """What a service imports: the emitter and what feeds it."""
 
 from spendstream.producers.emitter import UsageEmitter
+from spendstream.producers.record import record, use
 from spendstream.producers.stats import Drop, EmitterStats
+from spendstream.producers.tracking import carried, track, tracked
 
-__all__ = ["Drop", "EmitterStats", "UsageEmitter"]
+__all__ = [
+    "Drop",
+    "EmitterStats",
+    "UsageEmitter",
+    "carried",
+    "record",
+    "track",
+    "tracked",
+    "use",
+]
