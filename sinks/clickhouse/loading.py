@@ -172,17 +172,18 @@ class Loading:
                 self._complete(table, intent)
                 return
         token = intent.token(table.topic, self.partition)
-        begun = 0.0
+        begun, attempts = 0.0, 0
 
         def attempt() -> None:
-            nonlocal begun
+            nonlocal begun, attempts
+            attempts += 1
             if time.monotonic() - self._proven_at > PROOF_SECONDS:
                 self._prove({table.topic: intent})
             begun = time.monotonic()
             self._store.insert(table, rows, token)
 
         self._until("inserting", attempt)
-        if work.again:
+        if work.again or attempts > 1:
             self._repair(work, rows)
         metrics.INSERT_SECONDS.labels(table.topic).observe(time.monotonic() - begun)
         metrics.LAG_SECONDS.labels(table.topic).observe(time.time() - work.batch.oldest_ms / 1000)
@@ -191,7 +192,8 @@ class Loading:
         metrics.ROWS.labels(table.topic).inc(len(rows))
 
     def _repair(self, work: Work, rows: Sequence[bytes]) -> None:
-        """An insert that was begun by an earlier run: see that it is in, and in every view."""
+        """An insert that was begun before, by an earlier run or without an answer: ClickHouse may
+        have died in it. See that it is in, and in every view."""
         table, intent = work.table, work.intent
         there = self._until(
             "counting rows",

@@ -150,11 +150,11 @@ class Store:
         """Insert the rows as one block under its token: doing it again changes nothing."""
         self._pause_for_migrations()
         with _failures(f"an insert of {len(rows)} rows into {table.name}"):
-            self._client.raw_insert(
-                table.name,
-                table.columns,
-                b"\n".join(rows),
-                fmt="JSONEachRow",
+            # not `raw_insert`, which does it again by itself where its connection is cut: whoever
+            # asks twice must look whether the rows are in (views.py)
+            self._client.command(
+                f"INSERT INTO {table.name} ({', '.join(table.columns)}) FORMAT JSONEachRow",
+                data=b"\n".join(rows),
                 settings={**INSERT_SETTINGS, "insert_deduplication_token": token},
             )
 

@@ -245,7 +245,7 @@ class Rig:
             " GROUP BY partition)) AS tops GROUP BY top"
         ).result_rows
         count_, distinct = found[0][:2] if found else (0, 0)
-        assert (count_, distinct) == (rows, rows)
+        assert (count_, distinct) == (rows, rows), f"{count_} rows, {distinct} of them distinct"
         assert self.loaded(topic) == rows
         stored = self.client.query(
             "SELECT sum(rows) FROM positions WHERE topic = {topic:String}",

@@ -21,6 +21,7 @@ from spendstream.schemas.topics import (
     USAGE_OVERAGE,
 )
 from spendstream.sinks.clickhouse import migrate as migrating
+from spendstream.sinks.clickhouse.tables import ROLLUPS
 from tests.integration.clickhouse_proxy import proxy
 from tests.integration.loader_rig import Rig, alert, dead, late, overage, priced, rig
 from tests.servers.clickhouse import ClickHouseServer
@@ -147,6 +148,26 @@ def test_a_lost_answer_is_asked_for_again(loading: Rig) -> None:
         tokens = [token for table, token in between.inserts if table == "usage_raw"]
         assert len(tokens) - len(set(tokens)) == 2  # both were asked for again, under their tokens
     loading.check_exact(700)
+
+
+def test_a_token_that_outlived_its_rows_is_no_proof(loading: Rig) -> None:
+    """ClickHouse dies inside an insert with its token written down and its rows not: views.py."""
+    loading.send(rows(1, 500))
+    with proxy(loading.clickhouse.url) as between:
+
+        def insert_and_lose(forward: Forward) -> None:
+            forward()
+            for table in ("usage_raw", "positions", *ROLLUPS):
+                loading.client.command(
+                    f"ALTER TABLE {table} DELETE WHERE 1", settings={"mutations_sync": 1}
+                )
+
+        between.at_insert("usage_raw", insert_and_lose)
+        loading.start(between.url)
+        loading.wait_loaded(500)
+        loading.send(rows(501, 600))
+        loading.wait_loaded(600)
+    loading.check_exact(600)
 
 
 def test_a_view_that_throws_once_is_filled_by_the_retry(loading: Rig) -> None:
