@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 
 from spendstream.deploy import failures, topics_admin
 from spendstream.schemas.partition import partition_of
@@ -181,6 +182,26 @@ def test_what_is_lost_after_the_question_is_not_accepted(rig: Rig) -> None:
         code, done, told = partitions(rig, "accept", str(number), "--yes", "--group", rig.group)
         assert (code, len(done["accepted"])) == (failures.OK, 1), told
     rig.worker()
+    rig.send(after)
+    rig.wait_taken(600)
+    check_went_on(rig, first + after)
+
+
+@pytest.mark.parametrize("topic", ["control.plans", "workspace.checkpoint"])
+def test_what_was_deleted_although_it_is_kept_for_ever(rig: Rig, topic: str) -> None:
+    first, after = calls_of_now(0, 300), calls_of_now(300, 300)
+    producer = rig.producer()
+    producer.produce("control.plans", b"what was a plan")
+    assert producer.flush(60) == 0
+    worker = rig.worker().wait_ready()
+    rig.send(first)
+    rig.wait_settled()
+    worker.stop()
+    delete_first(rig, topic)
+    halt(rig, "RetentionOvertook")
+    accept_all(rig, topic)
+    rig.workers[-1].kill()
+    rig.worker().wait_ready()  # it is not asked about again
     rig.send(after)
     rig.wait_taken(600)
     check_went_on(rig, first + after)
@@ -417,6 +438,22 @@ def test_nobody_is_asked_where_nobody_can_answer(rig: Rig) -> None:
     assert code == failures.WRONG_INPUT
     assert "--yes" in told
     assert not rig.checkpoints()[0]["accepted"]
+
+
+def delete_first(rig: Rig, topic: str) -> None:
+    """The first record of each partition, as a policy does that somebody else has set."""
+    admin = AdminClient({"bootstrap.servers": rig.bootstrap, "log_level": 3})
+    policy = ConfigEntry(
+        "cleanup.policy", "compact,delete", incremental_operation=AlterConfigOpType.SET
+    )
+    resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[policy])
+    for altered in admin.incremental_alter_configs([resource]).values():
+        altered.result()
+    count = len(admin.list_topics(topic, timeout=10).topics[topic].partitions)
+    for deleted in admin.delete_records(
+        [TopicPartition(topic, partition, 1) for partition in range(count)]
+    ).values():
+        deleted.result()
 
 
 def delete_all(rig: Rig, topic: str) -> None:
