@@ -13,7 +13,9 @@ from tests.support.waiting import until
 _STREAM = """
 import sys
 from pathlib import Path
+from spendstream.streams import runner
 from spendstream.streams.worker import WorkerConfig, run
+runner._HALTED_RETRY_S = 5.0  # half a minute for people; here it would be most of a test
 ready, bootstrap, group, session = sys.argv[1:]
 run(WorkerConfig(bootstrap, group, Path(ready), session_timeout_s=float(session)))
 """
