@@ -1,7 +1,9 @@
 """One call by hand, for a service whose SDK nobody reads usage from.
 
-use(UsageEmitter("localhost:9092"))        # once, at start
-record(provider="openai", model="gpt-4o", input_tokens=900, output_tokens=120)
+    use(UsageEmitter("localhost:9092"))        # once, at start
+    record(provider="openai", model="gpt-4o", input_tokens=900, output_tokens=120)
+
+Who it is for comes from `track`, or is said with it.
 """
 
 from __future__ import annotations
