@@ -34,7 +34,7 @@ from spendstream.streams.errors import (
     LogTruncated,
     RetentionOvertook,
 )
-from spendstream.streams.reading import LogReader, watermarks
+from spendstream.streams.reading import LogReader, ever_written, watermarks
 
 TOPICS: Final = (*INPUTS, WORKSPACE_IDS, CONTROL_PLANS, WORKSPACE_CHECKPOINT)
 """Whose ids a checkpoint knows."""
@@ -154,7 +154,7 @@ def check_first_start(reader: LogReader, partition: int) -> None:
         CheckpointLost: starting from nothing would count all events again, under the old `seq`.
         Recoverable: the broker does not answer.
     """
-    written = [t for t in _OUTPUTS if watermarks(reader, t, partition).high > 0]
+    written = [topic for topic in _OUTPUTS if ever_written(reader, topic, partition)]
     if written:
         raise CheckpointLost(
             f"{WORKSPACE_CHECKPOINT}/{partition} holds no checkpoint, but {', '.join(written)} hold"

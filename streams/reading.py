@@ -41,6 +41,7 @@ class LogReader:
     """
 
     def __init__(self, bootstrap_servers: str) -> None:
+        self.bootstrap_servers = bootstrap_servers
         self.committed = consumer(bootstrap_servers)
         self.admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 3})
 
@@ -48,7 +49,7 @@ class LogReader:
         self.committed.close()
 
 
-def consumer(bootstrap_servers: str) -> Consumer:
+def consumer(bootstrap_servers: str, isolation: str = "read_committed") -> Consumer:
     """A reader of committed records, for `assign`, without a group's offsets."""
     return Consumer(
         {
@@ -56,7 +57,7 @@ def consumer(bootstrap_servers: str) -> Consumer:
             "group.id": "spendstream-reader",  # librdkafka demands one; nothing is committed to it
             "enable.auto.commit": False,
             "enable.partition.eof": True,
-            "isolation.level": "read_committed",
+            "isolation.level": isolation,
             "auto.offset.reset": "earliest",
             "fetch.wait.max.ms": 50,
             "log_level": 3,
@@ -81,6 +82,35 @@ def watermarks(reader: LogReader, topic: str, partition: int) -> Watermarks:
     except KafkaException as error:
         raise Recoverable(f"{topic}/{partition}: no watermarks: {error}") from error
     return Watermarks(low, high)
+
+
+def ever_written(reader: LogReader, topic: str, partition: int) -> bool:
+    """Whether a record was ever written there, committed or not.
+
+    A transaction's marker is none: the end of one that was open when the topic was made anew lands
+    in the new topic, because the coordinator knows topics by their names.
+
+    Raises Recoverable.
+    """
+    low, high = watermarks(reader, topic, partition)
+    if low or not high:
+        return low > 0
+    all_records = consumer(reader.bootstrap_servers, "read_uncommitted")
+    try:
+        all_records.assign([Partition(topic, partition, low)])
+        deadline = time.monotonic() + _STALL_S
+        while time.monotonic() < deadline:
+            message = all_records.poll(1.0)
+            error = message.error() if message is not None else None
+            if message is not None and error is None:
+                return True
+            if error is not None and error.code() == KafkaError._PARTITION_EOF:
+                return False
+            if error is not None and (error.fatal() or not error.retriable()):
+                raise Recoverable(f"{topic}/{partition}: {error}")
+    finally:
+        all_records.close()
+    raise Recoverable(f"{topic}/{partition}: nothing read for {_STALL_S:.0f} s")
 
 
 def read_to_end(reader: LogReader, topic: str, partition: int, start: int) -> Iterator[Message]:
