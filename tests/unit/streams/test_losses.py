@@ -63,6 +63,9 @@ class Broker:
         assert partition == (0 if topic == CONTROL_PLANS else PARTITION)
         return self.logs.get(topic, Watermarks(0, READ))
 
+    def ever_written(self, reader: object, topic: str, partition: int) -> bool:
+        return self.watermarks(reader, topic, partition).high > 0
+
     def losses(self, of: Checkpoint) -> list[Loss]:
         return find_losses(None, of, self.epochs)  # type: ignore[arg-type]
 
@@ -71,6 +74,7 @@ class Broker:
 def broker(monkeypatch: pytest.MonkeyPatch) -> Broker:
     broker = Broker()
     monkeypatch.setattr(losses, "watermarks", broker.watermarks)
+    monkeypatch.setattr(losses, "ever_written", broker.ever_written)
     return broker
 
 
