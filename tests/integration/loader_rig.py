@@ -22,9 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from clickhouse_connect.driver.client import Client
-from confluent_kafka import KafkaException, Producer
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
+from confluent_kafka import Producer
 
 from spendstream.schemas.event import Trackable, UsageEvent
 from spendstream.schemas.reasons import Reason
@@ -37,11 +35,12 @@ from spendstream.schemas.records import (
     Overage,
     PricedUsage,
 )
-from spendstream.schemas.topics import BY_NAME, DAY_MS, LARGE_MESSAGE_BYTES, TOPICS, USAGE_PRICED
+from spendstream.schemas.topics import DAY_MS, LARGE_MESSAGE_BYTES, USAGE_PRICED
 from spendstream.schemas.usage import Usage
 from spendstream.sinks.clickhouse.tables import ROLLUPS, TABLES
 from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.kafka import KafkaServer
+from tests.support.topics import make_anew
 
 PARTITIONS: Final = 2
 WAIT_SECONDS: Final = 60
@@ -319,38 +318,11 @@ class Loader:
         return self.process.wait(60)
 
 
-def make_topics(bootstrap_servers: str) -> None:
-    """All topics, empty: those that are there are deleted first."""
-    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
-    there = set(admin.list_topics(timeout=30).topics) & set(BY_NAME)
-    for future in admin.delete_topics(list(there)).values() if there else ():
-        future.result()
-    wanted = [
-        NewTopic(topic.name, topic.partitions or PARTITIONS, 1, config=topic.config())
-        for topic in TOPICS
-    ]
-    deadline = time.monotonic() + 30
-    while wanted:
-        # a deletion is acknowledged before it is over
-        made = admin.create_topics(wanted)
-        wanted = [topic for topic in wanted if not _made(made[topic.topic])]
-        assert time.monotonic() < deadline, "topics could not be made anew"
-        time.sleep(0.1)
-
-
-def _made(future: Any) -> bool:
-    try:
-        future.result()
-    except KafkaException:
-        return False
-    return True
-
-
 @contextmanager
 def rig(
     kafka: KafkaServer, clickhouse: ClickHouseServer, database: str, directory: Path
 ) -> Iterator[Rig]:
-    make_topics(kafka.bootstrap_servers)
+    make_anew(kafka.bootstrap_servers, PARTITIONS)
     made = Rig(kafka, clickhouse, database, directory)
     try:
         yield made

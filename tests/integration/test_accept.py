@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 
-from spendstream.deploy import failures, topics_admin
+from spendstream.deploy import failures
 from spendstream.schemas.partition import partition_of
 from spendstream.schemas.topics import DAY_MS, INPUTS
 from spendstream.streams.accept import OtherLosses, accept, look
@@ -27,9 +21,11 @@ from tests.integration.test_late_workers import calls, check_once, resolved
 from tests.servers.apache import ApacheKafka
 from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.kafka import KafkaServer
+from tests.support.command_line import ask
 from tests.support.exact import check_counted, check_exact, check_seq
 from tests.support.records import Call, calls_of_now
 from tests.support.rig import PARTITIONS, Rig
+from tests.support.topics import delete_records
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("accept")]
@@ -47,17 +43,12 @@ def rig(apache_broker: KafkaServer, tmp_path: Path) -> Iterator[Rig]:
 
 def partitions(rig: Rig, *arguments: str) -> tuple[int, Any, str]:
     """Exit code, JSON and sentences of `spendstream partitions`."""
-    ended = subprocess.run(
-        [sys.executable, "-m", "spendstream.deploy.cli", "partitions", *arguments, "--json"],
-        env=os.environ
-        | {"SPENDSTREAM_BOOTSTRAP_SERVERS": rig.bootstrap, "SPENDSTREAM_WORKER_GROUP": rig.group},
-        cwd=tempfile.gettempdir(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
+    return ask(
+        "partitions",
+        *arguments,
+        SPENDSTREAM_BOOTSTRAP_SERVERS=rig.bootstrap,
+        SPENDSTREAM_WORKER_GROUP=rig.group,
     )
-    return ended.returncode, json.loads(ended.stdout or "null"), ended.stderr
 
 
 def halt(rig: Rig, kind: str) -> None:
@@ -100,18 +91,13 @@ def check_went_on(rig: Rig, sent: list[Call]) -> None:
     check_counted(rig, check_seq(rig), sent)
 
 
-def make_anew(rig: Rig, *topics: str) -> None:
-    rig.remove_topics(*topics)
-    topics_admin.create(rig.bootstrap, PARTITIONS, 1)
-
-
-def send(rig: Rig, topic: str, calls: list[Call]) -> None:
+def send(rig: Rig, topic: str, sent: list[Call]) -> None:
     """As events, or as the commands by which another partition forwards them."""
     if topic == "usage.events":
-        rig.send(calls)
+        rig.send(sent)
         return
     batch = Batch()
-    for call in calls:
+    for call in sent:
         home = partition_of(call.workspace_id, PARTITIONS)
         forward(batch, call.record(partition=(home + 1) % PARTITIONS), home, call.workspace_id)
     producer = rig.producer()
@@ -127,7 +113,7 @@ def test_an_input_made_anew(rig: Rig, topic: str) -> None:
     send(rig, topic, first)
     rig.wait_taken(900, topic=topic)
     worker.stop()
-    make_anew(rig, topic)
+    rig.make_anew(topic)
     # fewer than before, so that their batches are tagged lower; and repeats, which it must know
     send(rig, topic, first[:100] + again[:200])
     halt(rig, "EpochChanged")
@@ -152,7 +138,7 @@ def test_what_retention_deleted_before_it_was_read(rig: Rig, topic: str) -> None
     rig.wait_taken(300, topic=topic)
     worker.stop()
     send(rig, topic, gone)
-    delete_all(rig, topic)
+    delete_records(rig.bootstrap, topic)
     send(rig, topic, after)
     halt(rig, "RetentionOvertook")
     _, found, _ = partitions(rig, "show")
@@ -170,10 +156,10 @@ def test_what_is_lost_after_the_question_is_not_accepted(rig: Rig) -> None:
     rig.wait_settled()
     worker.stop()
     rig.send(gone)
-    delete_all(rig, "usage.events")
+    delete_records(rig.bootstrap, "usage.events")
     shown = [look(rig.bootstrap, partition).losses for partition in range(PARTITIONS)]
     rig.send(more)
-    delete_all(rig, "usage.events")
+    delete_records(rig.bootstrap, "usage.events")
     for partition, losses in enumerate(shown):
         with pytest.raises(OtherLosses, match="nothing was written: usage"):
             accept(rig.bootstrap, rig.group, partition, "a test", "", losses)
@@ -217,9 +203,9 @@ def test_what_a_running_worker_has_not_read_is_not_skipped(rig: Rig, topic: str,
     worker.pause()
     send(rig, topic, gone)
     if what == "deleted from":
-        delete_all(rig, topic)
+        delete_records(rig.bootstrap, topic)
     else:
-        make_anew(rig, topic)
+        rig.make_anew(topic)
     send(rig, topic, after)
     worker.resume()
     kind = "RetentionOvertook" if what == "deleted from" else "EpochChanged"
@@ -236,7 +222,7 @@ def test_an_input_made_anew_and_filled_while_the_worker_slept(rig: Rig) -> None:
     send(rig, topic, first)
     rig.wait_taken(300, topic=topic)
     worker.pause()
-    make_anew(rig, topic)
+    rig.make_anew(topic)
     send(rig, topic, after)
     worker.resume()
     until(lambda: worker.log.count('"EpochChanged"') >= PARTITIONS, 60, lambda: worker.log[-3000:])
@@ -259,7 +245,7 @@ def test_what_became_of_late_events_is_sent_again(
     worker.stop()
     sink.resume()
     until(lambda: len(rig.read("workspace.commands")) == 60, 60)
-    make_anew(rig, "workspace.commands")
+    rig.make_anew("workspace.commands")
     halt(rig, "EpochChanged")
     accept_all(rig, "workspace.commands")
     until(lambda: resolved(rig) == 60, 120)
@@ -272,7 +258,7 @@ def test_a_topic_made_anew_halts_a_worker_that_is_idle(rig: Rig, topic: str) -> 
     worker = rig.worker().wait_ready()
     rig.send(calls_of_now(0, 300))
     rig.wait_settled()
-    make_anew(rig, topic)
+    rig.make_anew(topic)
     until(lambda: worker.log.count('"EpochChanged"') >= PARTITIONS, 60, lambda: worker.log[-3000:])
 
 
@@ -282,7 +268,7 @@ def test_ids_made_anew(rig: Rig) -> None:
     rig.send(first)
     rig.wait_settled()
     worker.stop()
-    make_anew(rig, "workspace.ids")
+    rig.make_anew("workspace.ids")
     halt(rig, "EpochChanged")
     accept_all(rig, "workspace.ids")
     rig.send(after)
@@ -340,7 +326,7 @@ def test_plans_made_anew(rig: Rig) -> None:
     rig.send(sent)
     rig.wait_settled()
     worker.stop()
-    make_anew(rig, "control.plans")
+    rig.make_anew("control.plans")
     halt(rig, "EpochChanged")
     accept_all(rig, "control.plans")
     rig.send(sent[:10] + calls_of_now(300, 10))
@@ -357,7 +343,7 @@ def test_a_checkpoint_that_is_gone_is_never_taken_for_a_first_start(rig: Rig, ra
     rig.wait_settled()
     if not ran_on:
         worker.stop()
-    make_anew(rig, "workspace.checkpoint")
+    rig.make_anew("workspace.checkpoint")
     if ran_on:
         until(lambda: len(rig.checkpoints()) == PARTITIONS, 40, lambda: worker.log[-3000:])
         worker.kill()
@@ -377,7 +363,7 @@ def test_a_checkpoint_topic_that_was_restored_whole(rig: Rig) -> None:
     rig.wait_settled()
     worker.stop()
     backup = rig.read("workspace.checkpoint")
-    make_anew(rig, "workspace.checkpoint")
+    rig.make_anew("workspace.checkpoint")
     producer = rig.producer()
     for message in backup:
         where = message.partition()
@@ -423,7 +409,7 @@ def test_a_partition_that_cannot_be_looked_at_hides_no_other(rig: Rig) -> None:
     assert [one["halted"] for one in found] == [None] * PARTITIONS
     assert "committed records end at" in found[0]["why"][0]
     assert all(one["batch"] and not one["why"] for one in found[1:])
-    make_anew(rig, "usage.events")
+    rig.make_anew("usage.events")
     assert partitions(rig, "show")[0] == failures.NOT_RIGHT  # that which is known counts more
     stranger.abort_transaction(30)
 
@@ -433,7 +419,7 @@ def test_nobody_is_asked_where_nobody_can_answer(rig: Rig) -> None:
     rig.send(calls_of_now(0, 30))
     rig.wait_settled()
     worker.stop()
-    make_anew(rig, "usage.events")
+    rig.make_anew("usage.events")
     code, _, told = partitions(rig, "accept", "0")
     assert code == failures.WRONG_INPUT
     assert "--yes" in told
@@ -449,17 +435,4 @@ def delete_first(rig: Rig, topic: str) -> None:
     resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[policy])
     for altered in admin.incremental_alter_configs([resource]).values():
         altered.result()
-    count = len(admin.list_topics(topic, timeout=10).topics[topic].partitions)
-    for deleted in admin.delete_records(
-        [TopicPartition(topic, partition, 1) for partition in range(count)]
-    ).values():
-        deleted.result()
-
-
-def delete_all(rig: Rig, topic: str) -> None:
-    """What retention does, at once."""
-    admin = AdminClient({"bootstrap.servers": rig.bootstrap, "log_level": 3})
-    for future in admin.delete_records(
-        [TopicPartition(topic, partition, -1) for partition in range(PARTITIONS)]
-    ).values():
-        future.result()
+    delete_records(rig.bootstrap, topic, upto=1)

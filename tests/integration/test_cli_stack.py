@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from decimal import Decimal
@@ -21,6 +20,7 @@ from spendstream.deploy.embedded.broker import free_port
 from spendstream.deploy.home import Home
 from spendstream.producers import UsageEmitter
 from spendstream.schemas import Usage, UsageEvent
+from tests.support.command_line import command, environment
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.storm, pytest.mark.timeout(300), pytest.mark.xdist_group("embedded")]
@@ -39,11 +39,10 @@ class Cli:
         self.directory = home.parent
 
     def begin(self, *arguments: str) -> subprocess.Popen[str]:
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("SPENDSTREAM_")}
         return subprocess.Popen(
-            [sys.executable, "-m", "spendstream.deploy.cli", *arguments],
+            command(*arguments),
             cwd=self.directory,
-            env={**environment, "SPENDSTREAM_HOME": str(self.home), "COLUMNS": "200"},
+            env=environment(SPENDSTREAM_HOME=str(self.home), COLUMNS="200"),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

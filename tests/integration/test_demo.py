@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import get_args
@@ -20,6 +18,7 @@ from spendstream.deploy.demo_broken import BROKEN
 from spendstream.deploy.home import Home
 from spendstream.deploy.settings import Settings
 from spendstream.schemas.records import AlertKind
+from tests.support import command_line
 
 pytestmark = [pytest.mark.storm, pytest.mark.timeout(300), pytest.mark.xdist_group("embedded")]
 
@@ -27,15 +26,7 @@ AT_MOST_S = 90.0
 
 
 def run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("SPENDSTREAM_")}
-    return subprocess.run(
-        [sys.executable, "-m", "spendstream.deploy.cli", *arguments],
-        cwd=directory,
-        env={**environment, "COLUMNS": "100"},
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
+    return command_line.run(*arguments, directory=directory, COLUMNS="100")
 
 
 def test_the_demo_is_exact_and_can_be_repeated(tmp_path: Path) -> None:

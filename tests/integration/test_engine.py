@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from spendstream.deploy import topics_admin
 from spendstream.schemas.partition import partition_of
 from tests.servers.kafka import KafkaServer
 from tests.support.exact import check_exact, check_rows, plan_versions
@@ -254,8 +253,7 @@ def test_a_topic_made_anew_stops_its_partitions(rig: Rig) -> None:
     rig.send(calls_of_now(0, 50))
     rig.wait_settled()
     worker.stop()
-    rig.remove_topics("usage.events")
-    topics_admin.create(rig.bootstrap, PARTITIONS, 1)
+    rig.make_anew("usage.events")
     rig.send(calls_of_now(50, 100))
     again = rig.worker()
     until(lambda: again.log.count("EpochChanged") >= PARTITIONS, 40, lambda: again.log[-3000:])

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from spendstream.producers import UsageEmitter
 from spendstream.schemas import Usage, UsageEvent
 from tests.servers.clickhouse import ChdbClickHouse, ClickHouseServer, own_clickhouse
 from tests.servers.kafka import KafkaServer
+from tests.support.command_line import command, environment
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.storm, pytest.mark.timeout(200), pytest.mark.xdist_group("embedded")]
@@ -38,13 +38,11 @@ class Terminal:
         self._running: list[subprocess.Popen[bytes]] = []
 
     def begin(self, *arguments: str, **settings: str) -> subprocess.Popen[bytes]:
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("SPENDSTREAM_")}
-        environment |= {"SPENDSTREAM_HOME": str(self.home.path), **settings}
         with self.stdout.open("wb") as out, self.stderr.open("wb") as err:
             process = subprocess.Popen(
-                [sys.executable, "-m", "spendstream.deploy.cli", *arguments],
+                command(*arguments),
                 cwd=self.directory,
-                env=environment,
+                env=environment(SPENDSTREAM_HOME=str(self.home.path), **settings),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,

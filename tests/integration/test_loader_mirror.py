@@ -12,9 +12,10 @@ from confluent_kafka import Producer
 from spendstream.schemas.topics import CONTROL_PLANS, USAGE_PRICED, WORKSPACE_CHECKPOINT
 from spendstream.sinks.clickhouse import intents
 from spendstream.sinks.clickhouse.holdback import CHECKPOINT_KEY
-from tests.integration.loader_rig import Rig, make_topics, priced, rig
+from tests.integration.loader_rig import PARTITIONS, Rig, priced, rig
 from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.kafka import KafkaServer
+from tests.support.topics import make_anew
 
 pytestmark = [pytest.mark.kafka, pytest.mark.clickhouse, pytest.mark.xdist_group("loader")]
 
@@ -106,7 +107,7 @@ def test_mirrors_follow_their_rows_and_a_new_epoch_wins(loading: Rig) -> None:
     # the broker forgets; a start fills it from the mirror, and its offsets begin again
     loading.kafka.kill()
     loading.kafka.start()
-    make_topics(loading.kafka.bootstrap_servers)
+    make_anew(loading.kafka.bootstrap_servers, PARTITIONS)
     loading.producer = loading.new_producer()
     plan(loading.producer, 1)
     plan(loading.producer, 2)
@@ -153,7 +154,7 @@ def test_views_are_completed_though_the_broker_forgot_the_intent(loading: Rig) -
     assert loading.client.command("SELECT count() FROM usage_raw") == 100
     assert loading.client.command("SELECT count() FROM fused") == 0
     loading.kafka.start()
-    make_topics(loading.kafka.bootstrap_servers)
+    make_anew(loading.kafka.bootstrap_servers, PARTITIONS)
     loading.producer = loading.new_producer()
     loading.start(mirror=True)
     loading.wait(lambda: loading.client.command("SELECT count() FROM fused") == 100, "the view")

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from spendstream.deploy import topics_admin
 from spendstream.schemas.reasons import Reason
 from spendstream.schemas.topics import SEQUENCED
 from tests.servers.clickhouse import ClickHouseServer
@@ -123,8 +122,7 @@ def test_a_halted_worker_is_not_well_and_says_why(
     first = Watched(rig, "worker", clickhouse.url, clickhouse_database)
     rig.wait_settled()
     assert first.worker.stop() == 0
-    rig.remove_topics("usage.events")
-    topics_admin.create(rig.bootstrap, PARTITIONS, 1)
+    rig.make_anew("usage.events")
 
     again = Watched(rig, "worker", clickhouse.url, clickhouse_database)
 

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from spendstream.deploy import failures
 from spendstream.schemas.records import PricedUsage
@@ -31,6 +24,8 @@ from tests.integration.loader_rig import Loader, Rig, alert, priced, rig
 from tests.servers.apache import ApacheKafka
 from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.kafka import KafkaServer
+from tests.support.command_line import ask
+from tests.support.topics import delete_records
 
 pytestmark = [
     pytest.mark.kafka,
@@ -60,29 +55,14 @@ def config(loading: Rig) -> LoaderConfig:
 
 def partitions(loading: Rig, *arguments: str) -> tuple[int, Any, str]:
     """Exit code, JSON and sentences of `spendstream partitions`."""
-    ended = subprocess.run(
-        [sys.executable, "-m", "spendstream.deploy.cli", "partitions", *arguments, "--json"],
-        env=os.environ
-        | {
-            "SPENDSTREAM_BOOTSTRAP_SERVERS": loading.kafka.bootstrap_servers,
-            "SPENDSTREAM_CLICKHOUSE_URL": loading.clickhouse.url,
-            "SPENDSTREAM_CLICKHOUSE_DATABASE": loading.database,
-            "SPENDSTREAM_SINK_GROUP": loading.group,
-        },
-        cwd=tempfile.gettempdir(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
+    return ask(
+        "partitions",
+        *arguments,
+        SPENDSTREAM_BOOTSTRAP_SERVERS=loading.kafka.bootstrap_servers,
+        SPENDSTREAM_CLICKHOUSE_URL=loading.clickhouse.url,
+        SPENDSTREAM_CLICKHOUSE_DATABASE=loading.database,
+        SPENDSTREAM_SINK_GROUP=loading.group,
     )
-    return ended.returncode, json.loads(ended.stdout or "null"), ended.stderr
-
-
-def delete_all(loading: Rig, topic: str) -> None:
-    """What retention does, at once."""
-    admin = AdminClient({"bootstrap.servers": loading.kafka.bootstrap_servers, "log_level": 3})
-    for future in admin.delete_records([TopicPartition(topic, 0, -1)]).values():
-        future.result()
 
 
 def stops(loading: Rig, loader: Loader, kind: str, advice: str) -> None:
@@ -126,7 +106,7 @@ def test_what_kafka_no_longer_has_is_not_skipped(loading: Rig) -> None:
     loading.wait_loaded(100)
     assert first.stop() == 0
     truncate(loading)
-    delete_all(loading, USAGE_PRICED)
+    delete_records(loading.kafka.bootstrap_servers, USAGE_PRICED)
     code, _, told = partitions(loading, "reload", "0", "--yes")
     assert code == failures.UNAVAILABLE
     assert "Kafka has no rows: what lies between is lost to both" in told
@@ -223,7 +203,7 @@ def test_a_topic_of_which_all_was_loaded_and_deleted_stops_nobody(loading: Rig) 
     first = loading.start()
     loading.wait_loaded(1, USAGE_ALERTS)
     assert first.stop() == 0
-    delete_all(loading, USAGE_ALERTS)
+    delete_records(loading.kafka.bootstrap_servers, USAGE_ALERTS)
     again = loading.start()
     loading.wait(lambda: again.ready, "the sink")
     loading.send([alert(2)], USAGE_ALERTS)
@@ -265,7 +245,7 @@ def test_rows_that_retention_deleted_before_they_were_loaded(loading: Rig) -> No
     loader.signal(signal.SIGSTOP)
     time.sleep(1)  # until its last fetch is answered: a later answer would bring the rows after all
     loading.send(rows(101, 200))
-    delete_all(loading, USAGE_PRICED)
+    delete_records(loading.kafka.bootstrap_servers, USAGE_PRICED)
     loading.send(rows(201, 300))
     loader.signal(signal.SIGCONT)
     stops(loading, loader, "Expired", "restart the sink:")

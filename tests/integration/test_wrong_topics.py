@@ -14,6 +14,7 @@ from confluent_kafka.cimpl import NewPartitions, NewTopic
 from spendstream.deploy import topics_admin
 from spendstream.schemas.topics import BY_NAME, INPUTS
 from tests.servers.kafka import KafkaServer
+from tests.support import topics
 from tests.support.exact import check_exact
 from tests.support.records import calls_of_now
 from tests.support.rig import PARTITIONS, Rig
@@ -39,7 +40,7 @@ def admin(rig: Rig) -> AdminClient:
 def test_an_output_topic_that_is_not_as_it_should_be_holds_everything_up(
     rig: Rig, admin: AdminClient, made: str
 ) -> None:
-    rig.remove_topics("usage.overage")
+    topics.remove(rig.bootstrap, "usage.overage")
     if made == "with one partition":
         new = NewTopic("usage.overage", num_partitions=1, replication_factor=1)
         admin.create_topics([new])["usage.overage"].result(30)
@@ -89,7 +90,7 @@ def test_an_input_that_is_deleted_while_the_worker_runs(rig: Rig, topic: str) ->
     rig.send(sent)
     watched.worker.wait_ready()
     rig.wait_settled()
-    rig.remove_topics(topic)
+    topics.remove(rig.bootstrap, topic)
     said = f"{topic} is missing"
     until(lambda: said in str(watched.health()[1]), 60, lambda: watched.worker.log[-3000:])
     assert watched.health()[0] == 503

@@ -10,11 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
 
-from spendstream.deploy import topics_admin
-from spendstream.schemas.topics import BY_NAME
-from tests.support import header_names
+from tests.support import header_names, topics
 from tests.support.records import Call, Headers
 from tests.support.waiting import until
 from tests.support.workers import Worker
@@ -41,8 +38,7 @@ class Rig:
         self.workers: list[Worker] = []
         self.group = f"g-{uuid.uuid4().hex[:8]}"  # nobody waits for the last test's members
         if new_topics:
-            self._remove_topics()
-            topics_admin.create(bootstrap, partitions, 1)
+            self.make_anew()
 
     def worker(self, session_s: float = SESSION_S) -> Worker:
         name = f"worker-{len(self.workers)}"
@@ -62,16 +58,9 @@ class Rig:
             if worker.running():
                 worker.kill()
 
-    def remove_topics(self, *names: str) -> None:
-        """Delete topics and wait until they are gone."""
-        admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 3})
-        for future in admin.delete_topics(list(names)).values() if names else ():
-            future.result()
-        until(lambda: not set(names) & set(admin.list_topics(timeout=10).topics), 30)
-
-    def _remove_topics(self) -> None:
-        admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 3})
-        self.remove_topics(*(set(admin.list_topics(timeout=10).topics) & set(BY_NAME)))
+    def make_anew(self, *names: str) -> None:
+        """Topics of ours, all where none is named."""
+        topics.make_anew(self.bootstrap, self.partitions, *names)
 
     # --- writing ---
 

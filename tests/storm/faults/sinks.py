@@ -7,7 +7,6 @@ import threading
 import time
 from typing import ClassVar
 
-from spendstream.deploy import topics_admin
 from tests.storm.faults.base import LOOK_S, PATIENCE_S, AtInsert, Fault, all_again
 from tests.storm.proxy import Insert
 from tests.storm.rig import Storm, seen
@@ -191,8 +190,7 @@ class IntentsForgotten(_OnSink):
         in_order = not any(s.lines("stopped before all was loaded") for s in leaving)
         if in_order and not any(codes):
             # a compacted topic lets nobody delete records: it is made anew
-            storm.remove_topics("sink.positions")
-            topics_admin.create(storm.bootstrap, storm.partitions, 1)
+            storm.make_anew("sink.positions")
         fresh = [storm.start_sink() for _ in leaving]
         if not seen(
             lambda: self.partitions <= storm.runs_since("reading", self.struck_at).keys(),
