@@ -6,7 +6,8 @@ whoever wrote there before: a zombie's next intent fails, and without an intent 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final
 
 from confluent_kafka import (
@@ -117,22 +118,10 @@ class Positions:
         The read must come to the high watermark: the end that a committed reader sees can lie
         before it, where somebody's transaction still hangs and may hide newer intents.
         """
-        consumer = Consumer(
-            {
-                **self._config.client_settings(),
-                "group.id": f"{self._config.group}-positions",  # librdkafka wants one; not joined
-                "isolation.level": "read_committed",
-                "enable.partition.eof": True,
-                "enable.auto.commit": False,
-                "auto.offset.reset": "error",
-                "fetch.wait.max.ms": 50,
-            }
-        )
         found: dict[str, Intent] = {}
-        try:
-            where = TopicPartition(SINK_POSITIONS, self._partition, OFFSET_BEGINNING)
+        with committed(self._config, str(self)) as consumer:
             high = self._log_end()
-            consumer.assign([where])
+            consumer.assign([TopicPartition(SINK_POSITIONS, self._partition, OFFSET_BEGINNING)])
             while True:
                 messages = consumer.consume(1000, timeout=0.05)
                 for message in messages:
@@ -151,10 +140,6 @@ class Positions:
                             f"{self}: committed records end at {offset}, the log at {high}:"
                             " somebody's transaction is open"
                         )
-        except KafkaException as error:
-            raise Retry(f"cannot read {self}: {error.args[0]}") from None
-        finally:
-            consumer.close()
 
     def _log_end(self) -> int:
         """The high watermark, which a consumer of committed records does not tell: to it the first
@@ -170,6 +155,28 @@ class Positions:
 
     def __str__(self) -> str:
         return f"{SINK_POSITIONS}[{self._partition}]"
+
+
+@contextmanager
+def committed(config: LoaderConfig, what: str) -> Iterator[Consumer]:
+    """A reader of committed records, for `assign`. Raises Retry, which says of `what`."""
+    consumer = Consumer(
+        {
+            **config.client_settings(),
+            "group.id": f"{config.group}-positions",  # librdkafka wants one; not joined
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+            "enable.auto.commit": False,
+            "auto.offset.reset": "error",
+            "fetch.wait.max.ms": 50,
+        }
+    )
+    try:
+        yield consumer
+    except KafkaException as error:
+        raise Retry(f"cannot read {what}: {error.args[0]}") from None
+    finally:
+        consumer.close()
 
 
 def _told(error: KafkaException) -> str:

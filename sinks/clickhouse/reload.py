@@ -12,14 +12,14 @@ import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, TopicPartition
 
 from spendstream.sinks.clickhouse.batches import decode_row
 from spendstream.sinks.clickhouse.config import LoaderConfig
 from spendstream.sinks.clickhouse.epochs import bounds, epochs
 from spendstream.sinks.clickhouse.errors import Gap, Retry, Unfinished
 from spendstream.sinks.clickhouse.intents import Intent, Standing
-from spendstream.sinks.clickhouse.positions import Positions
+from spendstream.sinks.clickhouse.positions import Positions, committed
 from spendstream.sinks.clickhouse.store import Store, Stored
 from spendstream.sinks.clickhouse.tables import TABLES
 
@@ -134,26 +134,13 @@ def _see_that_it_is_whole(
 
 def _first_seq(config: LoaderConfig, topic: str, partition: int) -> int | None:
     """Of the first row that the topic still has. Raises Retry."""
-    consumer = Consumer(
-        {
-            **config.client_settings(),
-            "group.id": f"{config.group}-positions",  # librdkafka wants one; not joined
-            "isolation.level": "read_committed",
-            "enable.partition.eof": True,
-            "enable.auto.commit": False,
-            "auto.offset.reset": "error",
-        }
-    )
-    try:
+    what = f"{topic}[{partition}]"
+    with committed(config, what) as consumer:
         consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING)])
         message = consumer.poll(_TIMEOUT_S)
         error = message.error() if message is not None else None
         if error is not None and error.code() == KafkaError._PARTITION_EOF:
             return None
         if message is None or error is not None:
-            raise Retry(f"cannot read {topic}[{partition}]: {error or 'no answer'}")
+            raise Retry(f"cannot read {what}: {error or 'no answer'}")
         return decode_row(message.value() or b"").seq
-    except KafkaException as error:
-        raise Retry(f"cannot read {topic}[{partition}]: {error.args[0]}") from None
-    finally:
-        consumer.close()
