@@ -102,7 +102,11 @@ def milliseconds(parent: Object, *names: str) -> int:
 
 
 def pico(value: object) -> int | None:
-    """Pico-USD of a figure in USD, as JSON gave it; None: no amount. Finer parts are rounded."""
+    """Pico-USD of a figure in USD, as JSON gave it; None: no amount. Finer parts are rounded.
+
+    SDKs have read it as a double by then. Its shortest text is the literal that the provider sent,
+    up to 15 digits, and from there on it is decimal.
+    """
     usd = _decimal(value)
     if usd is None or not 0 <= usd < 1_000_000:
         return None

@@ -1,4 +1,4 @@
-"""Whether a stream without usage came to its end, or was cut off."""
+"""Whether a stream came to its end, or was cut off."""
 
 from __future__ import annotations
 
@@ -16,13 +16,22 @@ _REASONS: Final = ("finish_reason", "finishReason")
 
 
 def finished(parts: Sequence[Object]) -> bool:
-    """The model said that it had finished, and nobody had asked for usage; or it failed.
+    """Of a stream without usage: the model said that it had finished, and nobody had asked for
+    usage; or it failed.
 
     Where it was asked for, OpenAI-style chunks say `"usage": null` until the last one.
     """
     asked = any("usage" in part for part in parts)
     return any(_failed(part) for part in parts) or (
         not asked and any(end for part in parts for end in _ends(part))
+    )
+
+
+def cut_off(choices: Sequence[Object]) -> bool:
+    """Whether these are a stream's, and none of them has a reason to finish: what usage it has is
+    of the moment."""
+    return any("delta" in choice for choice in choices) and not any(
+        choice.get("finish_reason") for choice in choices
     )
 
 

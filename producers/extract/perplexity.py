@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from spendstream.producers.extract import estimate, openai
 from spendstream.producers.extract.counts import block, count, number, objects, pico
+from spendstream.producers.extract.ending import cut_off
 from spendstream.producers.extract.found import Found
 from spendstream.producers.extract.plain import Object
 
@@ -26,9 +27,7 @@ def read(parts: Sequence[Object], api: str | None = None) -> Found | None:
         _agent(found)
     found.cost_pico = pico(block(found.block, "cost").get("total_cost"))
     choices = [choice for part in parts for choice in objects(part, "choices")]
-    if any("delta" in one for one in choices) and not any(
-        one.get("finish_reason") for one in choices
-    ):
+    if cut_off(choices):
         # a choice's `message` repeats what its deltas have said so far
         deltas = [block(choice, "delta") for choice in choices]
         seen = estimate.tokens(deltas, found.model)

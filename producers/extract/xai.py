@@ -14,6 +14,7 @@ from typing import Final
 
 from spendstream.producers.extract import anthropic, estimate, openai
 from spendstream.producers.extract.counts import block, count, milliseconds, number, objects, text
+from spendstream.producers.extract.ending import cut_off
 from spendstream.producers.extract.found import Found, added
 from spendstream.producers.extract.plain import Object
 
@@ -36,7 +37,8 @@ def read(parts: Sequence[Object], api: str | None = None) -> Found | None:
     _settle_sums(found)
     _tools_and_cost(found)
     found.service_tier = _tier(found.service_tier)
-    if _cut_off(parts):
+    # only the last chunk's usage is what is billed (comment on `GetChatCompletionChunk.usage`)
+    if cut_off(list(_choices(parts))):
         seen = estimate.tokens(parts, found.model)
         found.counts["output_tokens"] = max(found.counts["output_tokens"], seen)
         found.estimated = True
@@ -129,15 +131,6 @@ def _tier(named: str | None) -> str | None:
     """`SERVICE_TIER_PRIORITY` of the SDK is `priority`."""
     tier = (named or "").removeprefix("SERVICE_TIER_").lower()
     return None if tier in ("", "unspecified") else tier
-
-
-def _cut_off(parts: Sequence[Object]) -> bool:
-    """A stream without a reason to finish: only its last chunk's usage is what is billed (comment
-    on `GetChatCompletionChunk.usage`)."""
-    choices = list(_choices(parts))
-    return any("delta" in choice for choice in choices) and not any(
-        choice.get("finish_reason") for choice in choices
-    )
 
 
 def _choices(parts: Sequence[Object]) -> Iterator[Object]:

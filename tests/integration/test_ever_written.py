@@ -6,7 +6,7 @@ import time
 import uuid
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -22,7 +22,7 @@ def make(admin: AdminClient, topic: str) -> None:
         try:
             admin.create_topics([NewTopic(topic, 1, 1)])[topic].result()
             return
-        except Exception:  # the old one is still being deleted
+        except KafkaException:  # the old one is still being deleted
             assert time.monotonic() < deadline
             time.sleep(0.1)
 
