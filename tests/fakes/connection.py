@@ -1,0 +1,119 @@
+"""An answer on its way to the client, and what goes wrong with it."""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections.abc import Callable
+from http.client import responses
+from typing import Final
+
+from tests.fakes.answer import Received
+from tests.fakes.faults import Cuts, Delays, Empty, Fails, Fault, Hangs, Malformed
+from tests.fakes.reply import JSON, Reply, Streamed, Whole
+
+_LOOK_S: Final = 0.01
+BROKEN: Final = b'{"id":"broken","choices":[{"index'
+
+
+class CutError(Exception):
+    """The connection is to be closed, now."""
+
+
+class Connection:
+    """Raises CutError, and OSError where the client is gone."""
+
+    def __init__(self, sock: socket.socket, request: Received) -> None:
+        self._socket = sock
+        self._request = request
+
+    def before(self, fault: Fault | None) -> None:
+        """What is to happen before anything is sent."""
+        match fault:
+            case Hangs(after=None):
+                self._hold(None)
+            case Delays(seconds=seconds, after=None):
+                self._hold(seconds)
+            case Cuts(after=None):
+                raise CutError
+
+    def send(self, reply: Reply, fault: Fault | None, error_chunk: Callable[[int], bytes]) -> None:
+        if isinstance(fault, Empty):
+            reply = Whole(b"", content_type=reply.content_type, headers=reply.headers)
+        if isinstance(reply, Streamed):
+            self._send_stream(reply, fault, error_chunk)
+        else:
+            self._send_whole(reply, fault)
+
+    def _send_whole(self, reply: Whole, fault: Fault | None) -> None:
+        body = BROKEN if isinstance(fault, Malformed) else reply.body
+        head = self._head(reply, reply.status, f"content-length: {len(body)}")
+        if not isinstance(fault, Hangs | Delays | Cuts) or fault.after is None:
+            self._socket.sendall(head + body)
+            return
+        half = len(body) // 2
+        self._socket.sendall(head + body[:half])
+        self._within(fault)
+        self._socket.sendall(body[half:])
+
+    def _send_stream(
+        self, reply: Streamed, fault: Fault | None, error_chunk: Callable[[int], bytes]
+    ) -> None:
+        self._socket.sendall(self._head(reply, 200, "transfer-encoding: chunked"))
+        after = None if fault is None or isinstance(fault, Empty) else fault.after
+        at = None if after is None else min(after, len(reply.chunks))
+        for sent, chunk in enumerate((*reply.chunks, b"")):
+            if sent == at:
+                match fault:
+                    case Fails():
+                        self._chunk(error_chunk(sent))
+                        break
+                    case Malformed():
+                        self._chunk(b"data: " + BROKEN + b"\n\n")
+                    case Hangs() | Delays() | Cuts():
+                        self._within(fault)
+            if chunk:
+                self._chunk(chunk)
+        self._socket.sendall(b"0\r\n\r\n")
+
+    def _within(self, fault: Hangs | Delays | Cuts) -> None:
+        match fault:
+            case Hangs():
+                self._hold(None)
+            case Delays(seconds=seconds):
+                self._hold(seconds)
+            case Cuts():
+                raise CutError
+
+    def _head(self, reply: Reply, status: int, length: str) -> bytes:
+        lines = [
+            f"HTTP/1.1 {status} {responses.get(status, 'Overloaded')}",
+            f"content-type: {reply.content_type}",
+            # each provider's name for it
+            f"x-request-id: req_{self._request.number}",
+            f"request-id: req_{self._request.number}",
+            *(f"{name}: {value}" for name, value in reply.headers.items()),
+            length,
+        ]
+        self._request.status = status
+        return "\r\n".join([*lines, "", ""]).encode()
+
+    def _chunk(self, chunk: bytes) -> None:
+        self._socket.sendall(b"%x\r\n%s\r\n" % (len(chunk), chunk))
+
+    def _hold(self, seconds: float | None) -> None:
+        """Until it is over, or released. Raises ConnectionResetError where the client hangs up."""
+        end = None if seconds is None else time.monotonic() + seconds
+        while not self._request.released.is_set():
+            left = _LOOK_S if end is None else min(_LOOK_S, end - time.monotonic())
+            if left <= 0:
+                return
+            readable, _, _ = select.select([self._socket], [], [], left)
+            if readable and not self._socket.recv(1, socket.MSG_PEEK):
+                raise ConnectionResetError("the client hung up")
+
+
+def failure(fault: Fails, body: bytes) -> Whole:
+    wait = {} if fault.retry_after_s is None else {"retry-after": f"{fault.retry_after_s:g}"}
+    return Whole(body, fault.status, JSON, wait)
