@@ -121,6 +121,11 @@ class UsageEmitter:
             return False
         return self._queue(message, value, key)
 
+    def drop(self, why: Drop, kind: str, text: str) -> None:
+        """Count an event that could not even be made; the first of each `kind` is logged with its
+        `text`. Never waits, never raises."""
+        self._counters.dropped(why, kind, text)
+
     @property
     def enabled(self) -> bool:
         return self._enabled

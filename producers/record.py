@@ -22,9 +22,15 @@ _used: UsageEmitter | None = None
 
 
 def use(emitter: UsageEmitter | None) -> None:
-    """The emitter of this process, for `record`; None: none any more."""
+    """The emitter of this process, for `record` and what `instrument` wraps; None: none any
+    more."""
     global _used
     _used = emitter
+
+
+def used() -> UsageEmitter | None:
+    """That of `use`."""
+    return _used
 
 
 def record(

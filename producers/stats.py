@@ -25,6 +25,7 @@ class Drop(StrEnum):
     """Why an event was not delivered."""
 
     INVALID = "invalid"  # arguments that are not an event, an id or a time
+    UNTRACKED = "untracked"  # a wrapped call outside of any track(workspace_id=...)
     QUEUE_FULL = "queue_full"  # the broker is slower or gone, and the bounded queue is full
     SPOOL_FULL = "spool_full"  # the same, and the spool could not write it either
     UNREADABLE = "unreadable"  # it was in the spool, whose file was damaged
@@ -36,6 +37,7 @@ class Drop(StrEnum):
 
 _PLAIN: Final = {
     Drop.INVALID: "not a valid event",
+    Drop.UNTRACKED: "nobody said which workspace is charged",
     Drop.QUEUE_FULL: "the queue was full (is the broker reachable?)",
     Drop.SPOOL_FULL: "queue and spool were full",
     Drop.UNREADABLE: "the spool's file was damaged",

@@ -36,6 +36,11 @@ def tokens(parts: Sequence[Object], model: str | None) -> int:
     return _count("".join(text for part in parts for text in _seen(part)), model)
 
 
+def has_text(part: Object) -> bool:
+    """Whether a chunk carries any of the answer."""
+    return any(_seen(part))
+
+
 def _seen(part: Object) -> Iterator[str]:
     kind = part.get("type")
     if isinstance(kind, str) and kind.endswith(_WHOLE):

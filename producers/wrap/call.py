@@ -1,0 +1,169 @@
+"""One call of a wrapped SDK, from its begin to the one event that it leaves.
+
+Nothing here may raise into the call that is watched, or hold it up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from spendstream.producers.emitter import UsageEmitter
+from spendstream.producers.extract import ExtractedUsage, usage_from
+from spendstream.producers.record import used
+from spendstream.producers.stats import Drop
+from spendstream.producers.tracking import tracked
+from spendstream.producers.wrap.seen import Seen
+from spendstream.schemas.event import Status, UsageEvent
+from spendstream.schemas.usage import Usage
+
+log: Final = logging.getLogger("spendstream.wrap")
+
+Extractor = Callable[[Any], Usage | None]
+"""What a response, or the list of a stream's chunks, used; None: unknown."""
+
+_CANCELLED: Final = (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit)
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """What a request says of the call.
+
+    Attributes:
+        provider: `gen_ai.provider.name`, which also says how the response is read.
+        operation: `gen_ai.operation.name`.
+        model: the one that was asked for.
+        api: which of the provider's interfaces, as `usage_from` takes it.
+        otherwise: the usage where the response has none; gets the response.
+        background: the answer may be fetched later, by its id, more than once: its id is the
+            event's, and an answer without usage is still to come.
+        counts: whether an answer counts; what it says no to leaves no event, nor does an error.
+    """
+
+    provider: str
+    operation: str
+    model: str | None
+    api: str | None = None
+    otherwise: Extractor | None = None
+    background: bool = False
+    counts: Callable[[Any], bool] | None = None
+
+
+class Call:
+    """Made where the call begins: what `track` says there holds for it, wherever it ends."""
+
+    __slots__ = ("_called", "_emitter", "_extract", "_fields", "_ms", "_ns", "_open")
+
+    def __init__(
+        self, called: Called, emitter: UsageEmitter | None, extract: Extractor | None = None
+    ) -> None:
+        self._called = called
+        self._emitter = emitter
+        self._extract = extract
+        self._fields: Mapping[str, Any] = tracked()
+        self._ms = time.time_ns() // 1_000_000
+        self._ns = time.perf_counter_ns()
+        self._open = [True]
+
+    def failed(self, error: BaseException, payload: object = None) -> None:
+        """It raised, perhaps after a part of a stream."""
+        self.ended(payload, "cancelled" if isinstance(error, _CANCELLED) else "error")
+
+    def ended(self, payload: object, status: Status = "ok") -> None:
+        """Emit the event; only the first of several ends does.
+
+        Args:
+            payload: the response, or the chunks of a stream as far as they were read; None: there
+                was none.
+        """
+        try:
+            self._open.pop()  # atomic: a finalizer may come in between
+        except IndexError:
+            return
+        end_ns = time.perf_counter_ns()
+        emitter = self._emitter or used()
+        if emitter is None:
+            log.warning("a call was not recorded: no emitter, call use(UsageEmitter(...)) at start")
+            return
+        try:
+            if emitter.enabled:
+                self._emit(emitter, end_ns, payload, status)
+        except Exception as error:  # whatever it is, the call that was watched goes on
+            log.exception("a call was not recorded")
+            emitter.drop(Drop.INVALID, type(error).__name__, f"a call was not recorded: {error}")
+
+    def _emit(self, emitter: UsageEmitter, end_ns: int, payload: object, status: Status) -> None:
+        called = self._called
+        if called.counts is not None and (status != "ok" or not called.counts(payload)):
+            return
+        if "workspace_id" not in self._fields:
+            emitter.drop(
+                Drop.UNTRACKED,
+                "untracked",
+                f"a call of {called.provider} was made outside of any"
+                " track(workspace_id=...), so nobody could be charged for it",
+            )
+            return
+        usage = self._usage(payload)
+        if called.background and usage is None and status == "ok":
+            return
+        read: dict[str, Any] = (
+            usage.event_fields() if isinstance(usage, ExtractedUsage) else {"usage": usage}
+        )
+        fields: dict[str, Any] = {
+            **read,
+            "provider": called.provider,
+            "operation": called.operation,
+            "request_model": called.model or (None if read.get("response_model") else "unknown"),
+            "status": status,
+            "started_at_ms": self._ms,
+            "duration_ms": (end_ns - self._ns) // 1_000_000,
+            **self._fields,
+        }
+        if isinstance(payload, Seen) and payload.first_ns is not None:
+            fields["time_to_first_token_ms"] = (payload.first_ns - self._ns) // 1_000_000
+        emitter.emit(_event(fields), id=read.get("response_id") if called.background else None)
+
+    def _usage(self, payload: object) -> Usage | None:
+        if payload is None:
+            return None
+        called = self._called
+        if self._extract is not None:
+            usage = self._extract(payload)
+        elif isinstance(payload, Seen):
+            usage = _of_stream(payload, called)
+        else:
+            usage = usage_from(payload, provider=called.provider, api=called.api)
+        if usage is None and called.otherwise is not None:
+            usage = called.otherwise(payload)
+        return usage
+
+
+def _of_stream(seen: Seen, called: Called) -> ExtractedUsage | None:
+    """From the few events that name usage; where these are not all that there is to know of it,
+    from all."""
+    usage = None
+    if seen.finished:
+        usage = usage_from(seen.telling(), provider=called.provider, api=called.api)
+    if usage is None or usage.quality != "measured":
+        usage = usage_from(seen.all(), provider=called.provider, api=called.api)
+    return usage
+
+
+def _event(fields: dict[str, Any]) -> UsageEvent:
+    """Without what does not fit, as tags that several `track` within each other gave too many of: a
+    call that is billed is not lost for that."""
+    try:
+        return UsageEvent(**fields)
+    except ValidationError as error:
+        wrong = {str(one["loc"][0]) for one in error.errors() if one["loc"]}
+        if not wrong:
+            raise
+        log.warning("an event goes without %s: %s", ", ".join(sorted(wrong)), error)
+        return UsageEvent(**{name: value for name, value in fields.items() if name not in wrong})

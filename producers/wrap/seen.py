@@ -1,0 +1,157 @@
+"""What passed of a stream of server-sent events, as much as its usage needs."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from typing import Any, Final
+
+from spendstream.producers.extract import estimate
+
+MAX_KEPT: Final = 8 << 20
+"""Bytes of a stream that are kept for an estimate, should it be cut off. What names usage is kept
+beyond that."""
+_MAX_LOOKED_AT: Final = 32  # events that may come before the first token
+
+_ENDS: Final = frozenset(
+    {
+        b"message_stop",
+        b"response.completed",
+        b"response.failed",
+        b"response.incomplete",
+    }
+)
+_FAILED: Final = frozenset({b"error", b"response.failed"})
+_DONE: Final = b"[DONE]"
+_UNFINISHED: Final = re.compile(rb'"finish_?[rR]eason"\s*:\s*null')
+_NULL_USAGE: Final = re.compile(rb',\s*"usage"\s*:\s*null')
+
+
+class Seen:
+    """Server-sent events go through `feed` as they come.
+
+    Attributes:
+        finished: the stream's own end was seen.
+        failed: the provider said in the stream that it had failed.
+        first_ns: when the first of the answer came, by `time.perf_counter_ns`.
+    """
+
+    __slots__ = (
+        "_events",
+        "_kept",
+        "_looked",
+        "_tail",
+        "_telling",
+        "failed",
+        "finished",
+        "first_ns",
+    )
+
+    def __init__(self) -> None:
+        self._tail = b""
+        self._kept = 0
+        self._looked = 0
+        self._events: list[bytes] = []
+        self._telling: list[bytes] = []
+        self.finished = False
+        self.failed = False
+        self.first_ns: int | None = None
+
+    def feed(self, data: bytes) -> bytes:
+        """Returns what the caller is to see: the same."""
+        lines = (self._tail + data).split(b"\n")
+        self._tail = lines.pop()
+        for line in lines:
+            self._line(line)
+        return data
+
+    def flush(self) -> bytes:
+        """At the end of the bytes: what of them the caller is still to see."""
+        if self._tail:
+            self._line(self._tail)
+            self._tail = b""
+        return b""
+
+    def _line(self, line: bytes) -> None:
+        if line.startswith(b"data:"):
+            self.event(line[5:].strip())
+        elif line.startswith(b"event:"):
+            self.named(line[6:].strip())
+
+    def named(self, event: bytes) -> None:
+        if event in _ENDS:
+            self.finished = True
+        if event in _FAILED:
+            self.failed = True
+
+    def event(self, data: bytes) -> None:
+        """The JSON of one event."""
+        if data == _DONE:
+            self.finished = True
+            return
+        if self.first_ns is None and self._looked < _MAX_LOOKED_AT:
+            self._looked += 1
+            if estimate.has_text(_parsed(data)):
+                self.first_ns = time.perf_counter_ns()
+        tells = b"usage" in data or (b"inish" in data and not _UNFINISHED.search(data))
+        if b'"error"' in data and isinstance(_parsed(data).get("error"), dict | str):
+            self.failed = tells = True
+        if tells:
+            self._telling.append(data)
+        if self._kept <= MAX_KEPT:
+            self._kept += len(data)
+            self._events.append(data)
+
+    def telling(self) -> list[dict[str, Any]]:
+        """The events that name usage or say why the answer ends. Enough for a whole stream."""
+        return [_parsed(event) for event in self._telling]
+
+    def all(self) -> list[dict[str, Any]]:
+        """Every event, for a stream that was cut off."""
+        whole = self._events if self._kept <= MAX_KEPT else [*self._events, *self._telling]
+        return [_parsed(event) for event in whole]
+
+
+class Hiding(Seen):
+    """Where we asked for the usage and the caller did not: its event is kept from the caller, and
+    the `"usage": null` of the others. What remains is what would have come."""
+
+    __slots__ = ("_held",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._held = b""
+
+    def feed(self, data: bytes) -> bytes:
+        super().feed(data)
+        return b"".join(self._shown(data))
+
+    def flush(self) -> bytes:
+        super().flush()
+        held, self._held = self._held, b""
+        return self._without(held)
+
+    def _shown(self, data: bytes) -> Iterator[bytes]:
+        """Whole events; what has no end yet is held back."""
+        *events, self._held = re.split(rb"(?<=\n\n)|(?<=\r\n\r\n)", self._held + data)
+        for event in events:
+            yield self._without(event)
+
+    def _without(self, event: bytes) -> bytes:
+        if b'"usage"' not in event:
+            return event
+        start = event.find(b"data:")
+        parsed = _parsed(event[start + 5 :].strip()) if start >= 0 else {}
+        if parsed.get("choices") == [] and parsed.get("usage") is not None:
+            return b""
+        return _NULL_USAGE.sub(b"", event)
+
+
+def _parsed(data: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(data)
+    except ValueError:  # cut off in the middle
+        return {}
+    return value if isinstance(value, dict) else {}
