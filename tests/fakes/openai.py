@@ -153,14 +153,16 @@ def models(request: Received, answer: Answer) -> Reply:
 
 
 def _head(request: Received, answer: Answer, prefix: str, kind: str) -> Json:
-    head = {
+    head: Json = {
         "id": f"{prefix}-{request.number}",
         "object": kind,
         "created": CREATED,
         "model": answer.model or request.body["model"],
         "system_fingerprint": "fp_fake",
     }
-    return head | ({"service_tier": answer.service_tier} if answer.service_tier else {})
+    if answer.service_tier and kind != "text_completion":
+        head["service_tier"] = answer.service_tier
+    return head
 
 
 def _stream(request: Received, answer: Answer, head: Json, choices: list[Json]) -> Reply:
