@@ -14,7 +14,6 @@ from tests.fakes.faults import Cuts, Delays, Empty, Fails, Fault, Hangs, Malform
 from tests.fakes.reply import JSON, Reply, Streamed, Whole
 
 _LOOK_S: Final = 0.01
-BROKEN: Final = b'{"id":"broken","choices":[{"index'
 
 
 class CutError(Exception):
@@ -47,7 +46,7 @@ class Connection:
             self._send_whole(reply, fault)
 
     def _send_whole(self, reply: Whole, fault: Fault | None) -> None:
-        body = BROKEN if isinstance(fault, Malformed) else reply.body
+        body = _broken_off(reply.body) if isinstance(fault, Malformed) else reply.body
         head = self._head(reply, reply.status, f"content-length: {len(body)}")
         if not isinstance(fault, Hangs | Delays | Cuts) or fault.after is None:
             self._socket.sendall(head + body)
@@ -61,18 +60,20 @@ class Connection:
         self, reply: Streamed, fault: Fault | None, error_chunk: Callable[[int], bytes]
     ) -> None:
         self._socket.sendall(self._head(reply, 200, "transfer-encoding: chunked"))
-        after = None if fault is None or isinstance(fault, Empty) else fault.after
-        at = None if after is None else min(after, len(reply.chunks))
-        for sent, chunk in enumerate((*reply.chunks, b"")):
+        chunks = list(reply.chunks)
+        at = None
+        if isinstance(fault, Malformed):
+            broken = min(fault.after, len(chunks) - 1)
+            chunks[broken] = _broken_off(chunks[broken].rstrip()) + b"\n\n"
+        elif fault is not None and not isinstance(fault, Empty) and fault.after is not None:
+            at = min(fault.after, len(chunks))
+        for sent, chunk in enumerate((*chunks, b"")):
             if sent == at:
-                match fault:
-                    case Fails():
-                        self._chunk(error_chunk(sent))
-                        break
-                    case Malformed():
-                        self._chunk(b"data: " + BROKEN + b"\n\n")
-                    case Hangs() | Delays() | Cuts():
-                        self._within(fault)
+                if isinstance(fault, Fails):
+                    self._chunk(error_chunk(sent))
+                    break
+                if isinstance(fault, Hangs | Delays | Cuts):
+                    self._within(fault)
             if chunk:
                 self._chunk(chunk)
         self._socket.sendall(b"0\r\n\r\n")
@@ -114,6 +115,13 @@ class Connection:
                 raise ConnectionResetError("the client hung up")
 
 
+def _broken_off(text: bytes) -> bytes:
+    """Without its last brace."""
+    return text[:-1]
+
+
 def failure(fault: Fails, body: bytes) -> Whole:
-    wait = {} if fault.retry_after_s is None else {"retry-after": f"{fault.retry_after_s:g}"}
-    return Whole(body, fault.status, JSON, wait)
+    ms, headers = fault.retry_after_ms, {}
+    if ms is not None:
+        headers = {"retry-after": str(ms // 1000), "retry-after-ms": str(ms)}
+    return Whole(body, fault.status, JSON, headers)
