@@ -55,4 +55,6 @@ class Empty:
     """200 and no body."""
 
 
-Fault = Fails | Hangs | Delays | Cuts | Malformed | Empty
+Timing = Hangs | Delays | Cuts
+"""When, not what, is sent."""
+Fault = Timing | Fails | Malformed | Empty

@@ -6,22 +6,25 @@ import email
 import email.policy
 import json
 import socket
+import sys
 import threading
 from collections import defaultdict, deque
 from contextlib import suppress
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Final, Self
 from urllib.parse import parse_qsl, urlsplit
 
-from tests.fakes.answer import Answer, Json, MissingError, Received
+from tests.fakes.answer import Answer, Json, Received
 from tests.fakes.anthropic import Anthropic
-from tests.fakes.connection import Connection, CutError, failure
-from tests.fakes.faults import Fails, Fault
+from tests.fakes.connection import Connection, CutError
+from tests.fakes.faults import Fault
 from tests.fakes.google import Google
 from tests.fakes.openai import OpenAI
 from tests.fakes.provider import Provider
-from tests.fakes.reply import Reply, Whole, encoded, whole
+from tests.fakes.reply import whole
+from tests.fakes.spoilt import reply_of
 
 SCRIPT: Final = "x-fake"
 """The header that names the script whose next answer a request wants."""
@@ -73,7 +76,8 @@ class FakeProviders:
         """What the next requests are told, a request each; a bare fault has the default answer."""
         with self._seen:
             self._scripts[script].extend(
-                answer if isinstance(answer, Answer) else Answer(fault=answer) for answer in answers
+                answer if isinstance(answer, Answer) else replace(self.default, fault=answer)
+                for answer in answers
             )
 
     def release(self) -> None:
@@ -90,11 +94,16 @@ class FakeProviders:
             return list(self.requests)
 
     def close(self) -> None:
+        """Raises what went wrong within the fake itself, whose client saw a cut connection."""
         self.release()
         self._server.shutdown()
         self._server.hang_up()
         self._server.server_close()
         self._thread.join()
+        if self._server.mistakes:
+            raise ExceptionGroup(
+                "the fake is broken, or was asked for nonsense", self._server.mistakes
+            )
 
     def __enter__(self) -> Self:
         return self
@@ -120,28 +129,16 @@ class FakeProviders:
         return request
 
     def _answer(self, request: Received, sock: socket.socket) -> None:
-        """Raises CutError and OSError."""
+        """Raises CutError, and OSError where the client is gone."""
         provider = self._provider(request)
-        endpoint = provider.endpoint(request)
         connection = Connection(sock, request)
-        reply: Reply
+        endpoint = provider.endpoint(request)
         if endpoint is None:
             error = provider.error(404, f"Invalid URL ({request.method} {request.path})")
-            connection.send(whole(error, 404), None, lambda sent: b"")
+            connection.send(whole(error, 404), None)
             return
         answer = self._next_of(request.headers.get(SCRIPT, ""))
-        fault = answer.fault
-        connection.before(fault)
-        try:
-            reply = endpoint(request, answer)
-        except MissingError as error:
-            reply, fault = whole(provider.error(400, str(error), error.name), 400), None
-        if isinstance(fault, Fails):
-            body = encoded(provider.error(fault.status, fault.message))
-            if fault.after is None or isinstance(reply, Whole):
-                reply, fault = failure(fault, body), None
-        message = fault.message if isinstance(fault, Fails) else ""
-        connection.send(reply, fault, lambda sent: provider.error_chunk(request, message, sent))
+        connection.send(reply_of(provider, endpoint, request, answer), answer.fault)
 
     def _provider(self, request: Received) -> Provider:
         if request.path.startswith("/v1/messages") or "anthropic-version" in request.headers:
@@ -213,6 +210,7 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, fake: FakeProviders) -> None:
         self.fake = fake
+        self.mistakes: list[Exception] = []
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -237,4 +235,7 @@ class _Server(ThreadingHTTPServer):
                     connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that is gone in the middle of its own request."""
+        error = sys.exception()
+        # an OSError is a client that is gone in the middle of its own request
+        if isinstance(error, Exception) and not isinstance(error, OSError):
+            self.mistakes.append(error)

@@ -291,3 +291,13 @@ def test_it_closes_though_a_client_waits() -> None:
         fake.close()
         assert time.monotonic() - begun < 2
         assert asked.exception(5) is None or isinstance(asked.exception(), openai.APIError)
+
+
+def test_a_mistake_of_the_fake_s_own_is_told_at_its_end() -> None:
+    broken = FakeProviders()
+    broken.default = Answer(chunks=0)
+    with pytest.raises(openai.APIConnectionError):
+        list(stream_openai(broken))
+    with pytest.raises(ExceptionGroup) as raised:
+        broken.close()
+    assert {type(error) for error in raised.value.exceptions} == {ZeroDivisionError}

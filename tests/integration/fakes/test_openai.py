@@ -171,5 +171,7 @@ def test_azure(fake: FakeProviders) -> None:
     )
     with client:
         answer = client.chat.completions.create(**ASKED)
-    assert (answer.model, found(answer, TEXT)) == ("mine", TEXT)
-    assert fake.requests[0].query == {"api-version": "2024-10-21"}
+    assert found(answer, TEXT) == TEXT
+    (request,) = fake.requests
+    assert request.path == "/openai/deployments/mine/chat/completions"
+    assert request.query == {"api-version": "2024-10-21"}
