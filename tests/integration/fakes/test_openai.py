@@ -147,6 +147,30 @@ def test_a_response_in_the_background_is_queued_then_completed(fake: FakeProvide
     assert found(done, TEXT) == TEXT
 
 
+def test_vectors_are_the_same_in_both_encodings(fake: FakeProviders) -> None:
+    with openai.OpenAI(base_url=fake.openai_url, api_key="k") as client:
+        # the SDK asks for base64 where nothing was asked for, and decodes it
+        short = client.embeddings.create(model="m", input=["hi", "ho"])
+        plain = client.embeddings.create(model="m", input=["hi", "ho"], encoding_format="float")
+    assert fake.requests[0].body["encoding_format"] == "base64"
+    assert short.data == plain.data
+    assert [vector.embedding for vector in plain.data] == [[0.5, -0.25, 0.125]] * 2
+
+
+def test_speech_as_events_has_usage(fake: FakeProviders) -> None:
+    fake.next(Answer(usage=USED))
+    client = openai.OpenAI(base_url=fake.openai_url, api_key="k")
+    with (
+        client,
+        client.audio.speech.with_streaming_response.create(
+            model="gpt-4o-mini-tts", input="hi", voice="alloy", stream_format="sse"
+        ) as spoken,
+    ):
+        used = found("".join(spoken.iter_text()), TOTALS)
+    # all that is said is audio
+    assert used == {**TOTALS, "audio_output_tokens": 400}
+
+
 def test_what_has_no_usage(fake: FakeProviders) -> None:
     with openai.OpenAI(base_url=fake.openai_url, api_key="k") as client:
         assert client.moderations.create(input="hi").results[0].flagged is False

@@ -101,6 +101,13 @@ def test_an_answer_of_gemini_is_valid(fake: FakeProviders, prefix: str, chosen: 
         check(GenerateContentResponse, chunk)
 
 
+def test_a_stream_of_gemini_that_is_not_asked_for_as_events_is_a_list(fake: FakeProviders) -> None:
+    _, stream = told(fake, "/v1beta/models/m:streamGenerateContent", TO_GEMINI)
+    _, same = told(fake, "/v1beta/models/m:streamGenerateContent?alt=sse", TO_GEMINI)
+    chunks = [{**chunk, "responseId": ""} for chunk in json.loads(stream)]
+    assert chunks == [{**chunk, "responseId": ""} for _, chunk in events(same)]
+
+
 @pytest.mark.parametrize("chosen", [FULL, BARE])
 @pytest.mark.parametrize(
     ("path", "body", "model"),
