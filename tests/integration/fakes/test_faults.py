@@ -102,11 +102,17 @@ def ended(fake: FakeProviders, count: int = 1) -> Received:
 @each
 def test_fails_then_answers(fake: FakeProviders, ask: Whole) -> None:
     fake.next(Fails(429), Fails(503), Answer())
-    begun = time.monotonic()
     ask(fake)
     assert [request.status for request in fake.requests] == [429, 503, 200]
-    # the SDKs of OpenAI and Anthropic wait longer where they are not told how long
-    assert time.monotonic() - begun < 1
+
+
+def test_it_is_asked_again_at_once(fake: FakeProviders) -> None:
+    """An SDK that is not told how long to wait would take 2.6 s and more."""
+    fake.next(*[Fails(429)] * 3)
+    with openai.OpenAI(base_url=fake.openai_url, api_key="k", max_retries=3) as client:
+        begun = time.monotonic()
+        client.chat.completions.create(model="m", messages=MESSAGES)
+    assert time.monotonic() - begun < 2
 
 
 @pytest.mark.parametrize(
