@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
 
@@ -31,6 +31,22 @@ Extractor = Callable[[Any], Usage | None]
 _CANCELLED: Final = (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit)
 
 
+class Kept(NamedTuple):
+    """An answer that the provider keeps, to be fetched by its id, perhaps more than once: its id is
+    the event's, and its own time, so that it counts once however late it is fetched again.
+
+    Attributes:
+        end_ms: when an answer was made, milliseconds since 1970 UTC; None: it is still to come, or
+            another event is its. Gets the answer as JSON.
+        fetched: this request only fetches it; that it fails is no end of the call.
+        whole_later: a stream that is cut off may be fetched as a whole.
+    """
+
+    end_ms: Callable[[Mapping[str, Any]], int | None]
+    fetched: bool = False
+    whole_later: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Called:
     """What a request says of the call.
@@ -41,9 +57,6 @@ class Called:
         model: the one that was asked for.
         api: which of the provider's interfaces, as `usage_from` takes it.
         otherwise: the usage where the response has none; gets the response.
-        background: the answer may be fetched later, by its id, more than once: its id is the
-            event's, and an answer without usage is still to come.
-        counts: whether an answer counts; what it says no to leaves no event, nor does an error.
     """
 
     provider: str
@@ -51,8 +64,7 @@ class Called:
     model: str | None
     api: str | None = None
     otherwise: Extractor | None = None
-    background: bool = False
-    counts: Callable[[Any], bool] | None = None
+    kept: Kept | None = None
 
 
 class Call:
@@ -73,7 +85,9 @@ class Call:
 
     def failed(self, error: BaseException, payload: object = None) -> None:
         """It raised, perhaps after a part of a stream."""
-        self.ended(payload, "cancelled" if isinstance(error, _CANCELLED) else "error")
+        kept = self._called.kept
+        if kept is None or not kept.fetched:
+            self.ended(payload, "cancelled" if isinstance(error, _CANCELLED) else "error")
 
     def ended(self, payload: object, status: Status = "ok") -> None:
         """Emit the event; only the first of several ends does.
@@ -99,9 +113,19 @@ class Call:
             emitter.drop(Drop.INVALID, type(error).__name__, f"a call was not recorded: {error}")
 
     def _emit(self, emitter: UsageEmitter, end_ns: int, payload: object, status: Status) -> None:
-        called = self._called
-        if called.counts is not None and (status != "ok" or not called.counts(payload)):
-            return
+        called, kept = self._called, self._called.kept
+        event_ms = None
+        if kept is not None and payload is not None:
+            answer = payload.last() if isinstance(payload, Seen) else payload
+            if answer is None:  # it was cut off
+                if kept.fetched:
+                    return
+                if kept.whole_later:
+                    payload = None
+            elif isinstance(answer, Mapping):
+                event_ms = kept.end_ms(answer)
+                if event_ms is None:
+                    return
         if "workspace_id" not in self._fields:
             emitter.drop(
                 Drop.UNTRACKED,
@@ -111,8 +135,6 @@ class Call:
             )
             return
         usage = self._usage(payload)
-        if called.background and usage is None and status == "ok":
-            return
         read: dict[str, Any] = (
             usage.event_fields() if isinstance(usage, ExtractedUsage) else {"usage": usage}
         )
@@ -122,13 +144,17 @@ class Call:
             "operation": called.operation,
             "request_model": called.model or (None if read.get("response_model") else "unknown"),
             "status": status,
-            "started_at_ms": self._ms,
-            "duration_ms": (end_ns - self._ns) // 1_000_000,
             **self._fields,
         }
+        if kept is None or not kept.fetched:
+            fields["started_at_ms"] = self._ms
+            fields["duration_ms"] = (end_ns - self._ns) // 1_000_000
         if isinstance(payload, Seen) and payload.first_ns is not None:
             fields["time_to_first_token_ms"] = (payload.first_ns - self._ns) // 1_000_000
-        emitter.emit(_event(fields), id=read.get("response_id") if called.background else None)
+        if event_ms is None:
+            emitter.emit(_event(fields))
+        else:
+            emitter.emit(_event(fields), id=read.get("response_id"), time_ms=event_ms)
 
     def _usage(self, payload: object) -> Usage | None:
         if payload is None:

@@ -12,8 +12,9 @@ import weakref
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final, Protocol
 
+from spendstream.producers.wrap.body import end_with
 from spendstream.producers.wrap.call import Call
-from spendstream.producers.wrap.seen import MAX_KEPT, Hiding, Seen
+from spendstream.producers.wrap.seen import MAX_KEPT, Hiding, Seen, parsed
 
 _READING: Final = "_spendstream_reading"
 
@@ -169,8 +170,9 @@ class _Body:
         return b""
 
     def done(self, error: BaseException | None) -> None:
-        if error is None:
-            whole = self._text and len(self._kept) <= MAX_KEPT
-            self._call.ended(bytes(self._kept) if whole else None)
-        else:
+        if error is not None:
             self._call.failed(error)
+        elif self._text and len(self._kept) <= MAX_KEPT:
+            end_with(self._call, parsed(bytes(self._kept)))
+        else:
+            self._call.ended({})

@@ -15,6 +15,7 @@ import weakref
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
 
+from spendstream.producers.wrap import google_interactions
 from spendstream.producers.wrap.call import Call, Called
 from spendstream.producers.wrap.seen import Seen
 from spendstream.producers.wrap.switch import Patch, Sdk, Watch
@@ -52,6 +53,7 @@ class Google(Sdk):
             ("async_request_streamed", self._streamed_async),
         ):
             yield Patch(owner, name, wrapped(vars(owner)[name]))
+        yield from google_interactions.patches(self)
 
     def _whole(self, original: Any) -> Any:
         @functools.wraps(original)

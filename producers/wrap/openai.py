@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from spendstream.producers.wrap.call import Called, Extractor
-from spendstream.producers.wrap.seen import Seen
+from spendstream.producers.wrap.call import Called, Extractor, Kept
 from spendstream.producers.wrap.stainless import Asked, Stainless
 from spendstream.producers.wrap.switch import Watch
 from spendstream.schemas.usage import Usage
@@ -55,8 +55,8 @@ class OpenAI(Stainless):
         if options.method.lower() != "post":
             if not _FETCHED.fullmatch(path) or options.method.lower() != "get":
                 return None
-            fetched = Called(provider, "chat", None, background=True, counts=_was_in_background)
-            return Asked(fetched, options)
+            kept = Kept(_end_ms_of_background, fetched=True)
+            return Asked(Called(provider, "chat", None, kept=kept), options)
         operation = _OPERATIONS.get(path)
         if operation is None:
             return None
@@ -65,7 +65,7 @@ class OpenAI(Stainless):
             operation,
             _text(body, "model"),
             otherwise=_otherwise(operation, body),
-            background=body.get("background") is True,
+            kept=Kept(_end_ms, whole_later=True) if body.get("background") is True else None,
         )
         if (
             stream
@@ -99,15 +99,16 @@ def _asks_for_usage(body: Mapping[str, Any]) -> bool:
     return isinstance(options, Mapping) and options.get("include_usage") is True
 
 
-def _was_in_background(payload: Any) -> bool:
+def _end_ms(response: Mapping[str, Any]) -> int | None:
+    if response.get("status") in ("queued", "in_progress"):
+        return None
+    seconds = response.get("completed_at") or response.get("created_at")
+    return int((seconds if isinstance(seconds, int | float) else time.time()) * 1000)
+
+
+def _end_ms_of_background(response: Mapping[str, Any]) -> int | None:
     """Any other answer was counted when it was made."""
-    if isinstance(payload, Seen):
-        responses = (
-            [event.get("response") for event in payload.telling()] if payload.finished else []
-        )
-    else:
-        responses = [payload]
-    return any(isinstance(one, Mapping) and one.get("background") is True for one in responses)
+    return _end_ms(response) if response.get("background") is True else None
 
 
 def _otherwise(operation: str, body: Mapping[str, Any]) -> Extractor | None:

@@ -21,9 +21,11 @@ _ENDS: Final = frozenset(
         b"response.completed",
         b"response.failed",
         b"response.incomplete",
+        b"interaction.completed",
     }
 )
 _FAILED: Final = frozenset({b"error", b"response.failed"})
+_CARRIES: Final = ("response", "interaction")
 _DONE: Final = b"[DONE]"
 _UNFINISHED: Final = re.compile(rb'"finish_?[rR]eason"\s*:\s*null')
 _NULL_USAGE: Final = re.compile(rb',\s*"usage"\s*:\s*null')
@@ -93,10 +95,10 @@ class Seen:
             return
         if self.first_ns is None and self._looked < _MAX_LOOKED_AT:
             self._looked += 1
-            if estimate.has_text(_parsed(data)):
+            if estimate.has_text(parsed(data)):
                 self.first_ns = time.perf_counter_ns()
         tells = b"usage" in data or (b"inish" in data and not _UNFINISHED.search(data))
-        if b'"error"' in data and isinstance(_parsed(data).get("error"), dict | str):
+        if b'"error"' in data and isinstance(parsed(data).get("error"), dict | str):
             self.failed = tells = True
         if tells:
             self._telling.append(data)
@@ -106,12 +108,19 @@ class Seen:
 
     def telling(self) -> list[dict[str, Any]]:
         """The events that name usage or say why the answer ends. Enough for a whole stream."""
-        return [_parsed(event) for event in self._telling]
+        return [parsed(event) for event in self._telling]
+
+    def last(self) -> dict[str, Any] | None:
+        """The answer that the event at the stream's end carries; None: it was cut off."""
+        if not self.finished or not self._telling:
+            return None
+        event = parsed(self._telling[-1])
+        return next((event[name] for name in _CARRIES if isinstance(event.get(name), dict)), None)
 
     def all(self) -> list[dict[str, Any]]:
         """Every event, for a stream that was cut off."""
         whole = self._events if self._kept <= MAX_KEPT else [*self._events, *self._telling]
-        return [_parsed(event) for event in whole]
+        return [parsed(event) for event in whole]
 
 
 class Hiding(Seen):
@@ -143,15 +152,16 @@ class Hiding(Seen):
         if b'"usage"' not in event:
             return event
         start = event.find(b"data:")
-        parsed = _parsed(event[start + 5 :].strip()) if start >= 0 else {}
-        if parsed.get("choices") == [] and parsed.get("usage") is not None:
+        chunk = parsed(event[start + 5 :].strip()) if start >= 0 else {}
+        if chunk.get("choices") == [] and chunk.get("usage") is not None:
             return b""
         return _NULL_USAGE.sub(b"", event)
 
 
-def _parsed(data: bytes) -> dict[str, Any]:
+def parsed(data: bytes) -> dict[str, Any]:
+    """The JSON object; an empty one where it is none, as of an event that was cut off."""
     try:
         value = json.loads(data)
-    except ValueError:  # cut off in the middle
+    except ValueError:
         return {}
     return value if isinstance(value, dict) else {}

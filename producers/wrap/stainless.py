@@ -5,25 +5,17 @@ stands there sees a call once, and hands back what the SDK has made, as it is.""
 from __future__ import annotations
 
 import functools
-import json
 import logging
 import sys
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from pydantic import BaseModel
-
+from spendstream.producers.wrap.answer import answered
 from spendstream.producers.wrap.call import Call, Called
-from spendstream.producers.wrap.follow import follow
 from spendstream.producers.wrap.switch import Patch, Sdk, Watch
-from spendstream.schemas.event import Status
 
 log: Final = logging.getLogger("spendstream.wrap")
-
-_STATUS: Final[dict[object, Status]] = {"failed": "error", "cancelled": "cancelled"}
-_LONG: Final = frozenset({"choices", "content"})
-"""What the model said; usage is never in it."""
 
 
 class Asked(NamedTuple):
@@ -69,7 +61,7 @@ class Stainless(Sdk):
             except BaseException as error:
                 call.failed(error)
                 raise
-            _answered(call, answer, asked)
+            answered(call, answer, hide_usage=asked.hide_usage)
             return answer
 
         return request
@@ -85,7 +77,7 @@ class Stainless(Sdk):
             except BaseException as error:
                 call.failed(error)
                 raise
-            _answered(call, answer, asked)
+            answered(call, answer, hide_usage=asked.hide_usage)
             return answer
 
         return request
@@ -117,42 +109,3 @@ def _all_below(base: type[Any]) -> Iterator[type[Any]]:
     for kind in base.__subclasses__():
         yield kind
         yield from _all_below(kind)
-
-
-def _answered(call: Call, answer: Any, asked: Asked) -> None:
-    """Read now what is there, else along with the caller."""
-    try:
-        if isinstance(answer, BaseModel):
-            _ended(call, {**vars(answer), **(answer.model_extra or {})})
-            return
-        response = _http_response(answer)
-        if response is None:  # a transcription as text
-            call.ended({})
-        elif not response.is_closed:
-            follow(response, call, hide_usage=asked.hide_usage)
-        elif "json" in response.headers.get("content-type", ""):
-            _ended(call, json.loads(response.content))
-        else:  # speech
-            call.ended({})
-    except Exception:  # it is the watching that failed, not the call
-        log.exception("what a call used could not be read")
-        call.ended(None)
-
-
-def _http_response(answer: Any) -> Any:
-    """Of a raw response, of a stream or of binary content; None: it is something else."""
-    for name in ("http_response", "response"):
-        if (response := getattr(answer, name, None)) is not None:
-            return response
-    return answer if hasattr(answer, "aiter_bytes") else None
-
-
-def _ended(call: Call, body: Any) -> None:
-    if not isinstance(body, Mapping):
-        call.ended({})
-        return
-    payload = {name: value for name, value in body.items() if name not in _LONG}
-    data = payload.get("data")
-    if isinstance(data, list):  # images, of which the number counts, or vectors
-        payload["data"] = [None] * len(data)
-    call.ended(payload, _STATUS.get(payload.get("status"), "ok"))

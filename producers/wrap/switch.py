@@ -116,6 +116,14 @@ class Sdk(ABC):
             with self._lock:
                 self._clients[copy] = self._clients[client]
 
+    def also(self, patch: Patch) -> None:
+        """What was imported since, where it is not wrapped yet."""
+        with self._lock:
+            wrapped = any(p.owner is patch.owner and p.name == patch.name for p in self._patches)
+            if self._patches and not wrapped:
+                patch.set()
+                self._patches.append(patch)
+
     def _set(self) -> None:
         if not self._patches:
             for patch in self.patches():
