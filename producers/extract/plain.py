@@ -33,12 +33,10 @@ def parts_of(payload: object) -> tuple[list[Object], bool]:
             payload = bytes(payload).decode()
         except UnicodeDecodeError as error:
             raise Unreadable(f"the payload is not UTF-8: {error}") from None
-    if isinstance(payload, str):
-        payload = _parsed(payload)
-    value = _chunks(payload)
+    value = _parsed(payload) if isinstance(payload, str) else _chunks(payload)
     if isinstance(value, list):
         return [item for chunk in value for item in _objects(_chunk(chunk))], True
-    plain = _plain(value, 0)
+    plain = value if isinstance(payload, str) else _plain(value, 0)
     if isinstance(plain, list):  # an object that is a sequence of its own kind
         return _objects(plain), True
     if not isinstance(plain, Mapping):
@@ -62,20 +60,24 @@ def _objects(value: object) -> list[Object]:
 def _chunk(chunk: object) -> object:
     if isinstance(chunk, bytes | bytearray):
         chunk = bytes(chunk).decode(errors="replace")
-    if isinstance(chunk, str):
-        try:
-            chunk = _parsed(chunk)
-        except Unreadable:  # half a line of a stream that was cut off
-            return None
-    return _plain(chunk, 0)
+    if not isinstance(chunk, str):
+        return _plain(chunk, 0)
+    try:
+        return _parsed(chunk)
+    except Unreadable:  # half a line of a stream that was cut off
+        return None
 
 
 def _parsed(text: str) -> object:
     """JSON, one JSON object a line, or server-sent events."""
     try:
-        return json.loads(text)
+        value = json.loads(text)
     except (ValueError, RecursionError):
         pass
+    else:
+        # what JSON has made is plain, and needs only its depth checked, if it could be too deep
+        deep = text.count("{") + text.count("[") > _MAX_DEPTH
+        return _plain(value, 0) if deep else value
     lines = [_data(line) for line in text.splitlines()]
     found = []
     for line in lines:
@@ -87,7 +89,7 @@ def _parsed(text: str) -> object:
             continue
     if not found:
         raise Unreadable("the payload is neither JSON nor a stream of JSON objects")
-    return found
+    return _plain(found, 0)
 
 
 def _data(line: str) -> str:

@@ -27,6 +27,7 @@ _ENDS: Final = frozenset(
 _FAILED: Final = frozenset({b"error", b"response.failed"})
 _CARRIES: Final = ("response", "interaction")
 _DONE: Final = b"[DONE]"
+_NO_USAGE: Final = re.compile(rb'"usage"\s*:\s*null')
 _UNFINISHED: Final = re.compile(rb'"finish_?[rR]eason"\s*:\s*null')
 _NULL_USAGE: Final = re.compile(rb',\s*"usage"\s*:\s*null')
 
@@ -97,7 +98,9 @@ class Seen:
             self._looked += 1
             if estimate.has_text(parsed(data)):
                 self.first_ns = time.perf_counter_ns()
-        tells = b"usage" in data or (b"inish" in data and not _UNFINISHED.search(data))
+        tells = (b"usage" in data and not _NO_USAGE.search(data)) or (
+            b"inish" in data and not _UNFINISHED.search(data)
+        )
         if b'"error"' in data and isinstance(parsed(data).get("error"), dict | str):
             self.failed = tells = True
         if tells:
@@ -106,9 +109,9 @@ class Seen:
             self._kept += len(data)
             self._events.append(data)
 
-    def telling(self) -> list[dict[str, Any]]:
+    def telling(self) -> list[bytes]:
         """The events that name usage or say why the answer ends. Enough for a whole stream."""
-        return [parsed(event) for event in self._telling]
+        return self._telling
 
     def last(self) -> dict[str, Any] | None:
         """The answer that the event at the stream's end carries; None: it was cut off."""
@@ -117,10 +120,9 @@ class Seen:
         event = parsed(self._telling[-1])
         return next((event[name] for name in _CARRIES if isinstance(event.get(name), dict)), None)
 
-    def all(self) -> list[dict[str, Any]]:
+    def all(self) -> list[bytes]:
         """Every event, for a stream that was cut off."""
-        whole = self._events if self._kept <= MAX_KEPT else [*self._events, *self._telling]
-        return [parsed(event) for event in whole]
+        return self._events if self._kept <= MAX_KEPT else [*self._events, *self._telling]
 
 
 class Hiding(Seen):
