@@ -6,6 +6,7 @@ import re
 from typing import Any, Final
 
 from tests.fakes.answer import Answer, Json, Received, Usage
+from tests.fakes.google_interactions import Interactions
 from tests.fakes.provider import Endpoint
 from tests.fakes.reply import Reply, Streamed, data, whole
 
@@ -24,7 +25,12 @@ _VALUES: Final = [0.5, -0.25, 0.125]
 class Google:
     name: Final = "google"
 
+    def __init__(self) -> None:
+        self._interactions = Interactions()
+
     def endpoint(self, request: Received) -> Endpoint | None:
+        if (endpoint := self._interactions.endpoint(request)) is not None:
+            return endpoint
         path = _PATH.fullmatch(request.path)
         if path is None or request.method != "POST":
             return None
