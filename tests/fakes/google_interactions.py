@@ -37,7 +37,7 @@ class Interactions:
             return whole({**_begun(done), "status": "in_progress"})
         if not request.body.get("stream"):
             return whole(done)
-        events = [
+        events: list[Json] = [
             {"event_type": "interaction.created", "interaction": _begun(done)},
             *(
                 {"event_type": "step.delta", "index": 0, "delta": {"type": "text", "text": piece}}
