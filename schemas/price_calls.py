@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from spendstream.schemas.price_details import cost_by, cost_of_tokens
-from spendstream.schemas.price_leaves import Cost, is_plain, plain_cost
+from spendstream.schemas.price_leaves import NO_DETAILS, Cost, details_of, plain_cost
 from spendstream.schemas.prices import PLAIN, Context, PriceBook
 
 
@@ -27,7 +27,7 @@ def price_call(
     prices = book.resolve(provider, model, time_ms, context)
     if prices is None:
         return None
-    if is_plain(prices, usage):
+    if not prices.detailed and details_of(usage) == NO_DETAILS:  # most calls
         return plain_cost(prices, usage)
     cost = cost_by(prices, usage)
     for other in usage.other_models:

@@ -6,6 +6,8 @@ or nothing of it: a part of its cost would look like all of it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from operator import attrgetter
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -36,6 +38,11 @@ class Cost(NamedTuple):
     exact: bool
 
 
+_cost: Final[Callable[[tuple[tuple[PricedLeaf, ...], int, str, bool]], Cost]] = partial(
+    tuple.__new__, Cost
+)
+"""`Cost` of a tuple, a tenth of a microsecond sooner than by its own constructor."""
+
 _COMMON: Final = frozenset(
     {
         "input_tokens",
@@ -46,6 +53,10 @@ _COMMON: Final = frozenset(
         "reasoning_output_tokens",
         "cache_write_5m_input_tokens",
         "cache_write_30m_input_tokens",
+        # inside the audio, images and video of the input
+        "cache_read_audio_input_tokens",
+        "cache_read_image_input_tokens",
+        "cache_read_video_input_tokens",
         # none has; they are input, whoever brought them in
         "tool_input_tokens",
         # of images, whose number is not left out
@@ -53,17 +64,13 @@ _COMMON: Final = frozenset(
         "image_quality",
     }
 )
-_details: Final = attrgetter(*(name for name in Usage.model_fields if name not in _COMMON))
-_NOTHING: Final = _details(Usage(input_tokens=0, output_tokens=0))
-
-
-def is_plain(prices: Prices, usage: Any) -> bool:
-    """Whether a call is text alone to these prices, as most are: `plain_cost` is for it."""
-    return not prices.detailed and _details(usage) == _NOTHING
+details_of: Final = attrgetter(*(name for name in Usage.model_fields if name not in _COMMON))
+NO_DETAILS: Final = details_of(Usage(input_tokens=0, output_tokens=0))
+"""The details of a call that is text alone, unless the prices are `detailed`."""
 
 
 def plain_cost(prices: Prices, usage: Any) -> Cost | None:
-    """As `cost_by`, of text alone: the same figures, three times as fast.
+    """As `cost_by`, of text alone, to prices that are not `detailed`: the same, thrice as fast.
 
     Nearly every event passes here, so that the two leaves that nearly all have are not left to
     `leaf_of`.
@@ -100,7 +107,7 @@ def plain_cost(prices: Prices, usage: Any) -> Cost | None:
     if prices.request:
         leaves.append(leaf := leaf_of("requests", 1, prices.request))
         pico += leaf[3]
-    return Cost(tuple(leaves), pico, prices.rule, prices.exact)
+    return _cost((tuple(leaves), pico, prices.rule, prices.exact))
 
 
 def rates_for(prices: Prices, input_tokens: int) -> Rates:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spendstream.schemas.price_details import cost_by
-from spendstream.schemas.price_leaves import Cost, is_plain, plain_cost
+from spendstream.schemas.price_leaves import NO_DETAILS, Cost, details_of, plain_cost
 from spendstream.schemas.price_units import LEAVES, PER, TOKENS
 from spendstream.schemas.prices import ImagePrice, Prices, Rates, rates_of
 from spendstream.schemas.usage import Usage
@@ -104,7 +104,8 @@ class TestText:
     ) -> None:
         usage = cached(uncached + read + write, read, write, output)
         prices = Prices("m", rates, ((1_000, RATES),), request)
-        assert is_plain(prices, usage)
+        assert details_of(usage) == NO_DETAILS
+        assert not prices.detailed
         assert plain_cost(prices, usage) == cost_by(prices, usage)
 
 
@@ -184,7 +185,7 @@ class TestDetails:
         assert quantities(cost) == {"output": 65, "output_reasoning": 25, "output_citation": 10}
         assert cost is not None
         assert cost.pico == 615
-        assert not is_plain(prices, used(0, 90))
+        assert prices.detailed
         assert cost_by(Prices("m", RATES), usage) is None
 
     @pytest.mark.parametrize(
