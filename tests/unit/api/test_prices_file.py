@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from spendstream.api import prices_file
 from spendstream.api.prices_file import read_overrides
 from spendstream.schemas.money import usd_from_pico
 from spendstream.schemas.price_calls import price_call
@@ -50,7 +49,8 @@ def test_a_list_of_prices_a_thousand_tokens(tmp_path: Path) -> None:
 
 
 def test_the_documented_example_is_right(tmp_path: Path) -> None:
-    example = re.search(r"```yaml\n(.*?)```", prices_file.__doc__ or "", re.DOTALL)
+    text = (Path(__file__).parents[3] / "schemas/README.md").read_text(encoding="utf-8")
+    example = re.search(r"```yaml\n(.*?)```", text, re.DOTALL)
     assert example is not None
     file = tmp_path / "prices.yaml"
     file.write_text(example[1])
