@@ -160,13 +160,13 @@ class Prices:
         self, event: Mapping[str, Any], seller: str, model: ModelInfo, listed: bool
     ) -> _Sold:
         time_ms, region = event["time_ms"], event.get("region") or ""
-        said = _said(event)
+        said = _said(event) if listed else {}
         # without a rule by time of day, a price holds for whole days in UTC
         time = time_ms if _by_time_of_day(model) else time_ms // 86_400_000
         key = (time, seller, model.id, f"{said} {region}")
         if key not in self._sold:
             moment = datetime.fromtimestamp(time_ms / 1000, UTC)
-            prices = model.get_prices(moment, said if listed else None)
+            prices = model.get_prices(moment, said)
             self._sold[key] = _sold(prices, seller, model.id, region)
         return self._sold[key]
 

@@ -254,6 +254,13 @@ def test_another_models_tokens_cost_their_own_price() -> None:
     assert recounted(model, NOV_2026, usage) is None
 
 
+def test_who_resells_a_model_has_its_standard_prices() -> None:
+    prices = Prices()
+    for provider, cost in (("openai", "0.0013"), ("azure", "0.0026"), ("openai", "0.0013")):
+        sent = event(provider=provider, batch=True, time_ms=NOV_2026)
+        assert prices.cost(sent) == Decimal(cost)
+
+
 def test_tokens_that_were_counted_twice_are_charged_once() -> None:
     usage = Usage(
         input_tokens=100,
