@@ -8,7 +8,7 @@ fails, and so does a listed one that is none any more.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +18,8 @@ import pytest
 from spendstream.schemas.money import PICO_PER_USD
 from spendstream.schemas.price_calc import answer
 from spendstream.schemas.price_compile import compile_book
+from spendstream.schemas.price_overrides import parse_overrides
+from spendstream.schemas.price_units import UNITS
 
 CASES: Final = Path(__file__).parents[3] / "shared/data/conformance/pricing.jsonl"
 BOOK: Final = compile_book()
@@ -31,18 +33,31 @@ DIFFERS: Final = {
     ),
 }
 
+FINER: Final = frozenset(f"gen-subpico-{number}" for number in ("00", "06", "07", "08"))
+"""A price that is no whole number of atto-USD: in a price file that is a mistake."""
 
-def cases(of_the_book: bool = False) -> Iterator[Any]:
-    """All, or those whose figure the installed genai-prices has, too."""
+
+def anything(case: dict[str, Any]) -> bool:
+    return True
+
+
+def in_the_book(case: dict[str, Any]) -> bool:
+    """Its figure is the installed genai-prices' one, too."""
+    by_it = "genai-prices" in case.get("oracle", "")
+    return by_it or case.get("genai_prices_0_2_3") == "agrees"
+
+
+def in_a_price_file(case: dict[str, Any]) -> bool:
+    """It has prices, and a price file would not refuse them."""
+    fits = case["expected_cost_usd"] is not None and case["id"] not in FINER
+    return fits and "prices" in case
+
+
+def cases(wanted: Callable[[dict[str, Any]], bool] = anything) -> Iterator[Any]:
     if CASES.exists():
         with CASES.open(encoding="utf-8") as lines:
-            for line in lines:
-                case = json.loads(line)
-                agrees = case.get("genai_prices_0_2_3") == "agrees" or "genai-prices" in case.get(
-                    "oracle", ""
-                )
-                if agrees or not of_the_book:
-                    yield pytest.param(case, id=case["id"])
+            for case in filter(wanted, map(json.loads, lines)):
+                yield pytest.param(case, id=case["id"])
     else:
         why = f"the conformance cases are not there: {CASES.name}"
         yield pytest.param({}, marks=pytest.mark.skip(reason=why))
@@ -58,10 +73,54 @@ def test_priced(case: dict[str, Any]) -> None:
         assert not differs
 
 
-@pytest.mark.parametrize("case", tuple(cases(of_the_book=True)))
+@pytest.mark.parametrize("case", tuple(cases(in_the_book)))
 def test_priced_by_the_book(case: dict[str, Any]) -> None:
     """In the case's context, at its time, without its own prices."""
     assert not differences({name: case[name] for name in case if name != "prices"})
+
+
+@pytest.mark.parametrize("case", tuple(cases(in_a_price_file)))
+def test_priced_by_an_override(case: dict[str, Any]) -> None:
+    """The case's own prices as the operator's: the same, where a price file can say them."""
+    own = entry(case["provider"], case["model"], case["prices"])
+    overrides = parse_overrides({"prices": [own]})
+    said = {name: case[name] for name in case if name not in ("prices", "price_context")}
+    found = answer(compile_book(overrides), said)
+    assert found["rule"].startswith("override ")
+    assert pico(found["cost_usd"]) == pico(case["expected_cost_usd"])
+
+
+def entry(provider: str, model: str, prices: dict[str, Any]) -> dict[str, Any]:
+    """A price file's entry with a case's prices."""
+    leaf_of = {key: leaf for leaf, unit in reversed(list(UNITS.items())) for key in unit.keys}
+    named = {leaf_of[name]: price for name, price in prices.items() if name in leaf_of}
+    starts = {
+        tier["start"]
+        for price in named.values()
+        if isinstance(price, dict)
+        for tier in price["tiers"]
+    }
+    plain = {leaf: price for leaf, price in named.items() if not isinstance(price, dict)}
+    tiered = {leaf: price for leaf, price in named.items() if isinstance(price, dict)}
+    return {
+        "provider": provider,
+        "model": model,
+        "valid_from": "2020-01-01",
+        # a model that is sold by its input says so here
+        "prices": {"output": "0"} | plain | {leaf: p["base"] for leaf, p in tiered.items()},
+        "long_context": [
+            {
+                "input_above": start,
+                "prices": {
+                    leaf: tier["price"]
+                    for leaf, price in tiered.items()
+                    for tier in price["tiers"]
+                    if tier["start"] == start
+                },
+            }
+            for start in sorted(starts)
+        ],
+    }
 
 
 def test_few_differ() -> None:
