@@ -15,8 +15,8 @@ from spendstream.schemas.prices import Context
 
 BATCH: Final = ("processing", "batch")
 STANDARD: Final[Mapping[str, frozenset[str]]] = {
-    # OpenAI and Bedrock, Anthropic, what was asked for
-    "service_tier": frozenset({"default", "standard", "auto"}),
+    # OpenAI and Bedrock, Anthropic and Gemini, Groq, what was asked for
+    "service_tier": frozenset({"default", "standard", "on_demand", "auto"}),
     "region": frozenset({"global"}),
 }
 

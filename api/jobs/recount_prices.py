@@ -199,7 +199,7 @@ def _said(event: Mapping[str, Any]) -> dict[str, str]:
     said = {}
     if event.get("batch") or tier == "batch":
         said["processing"] = "batch"
-    if tier and tier not in ("batch", "default", "standard", "auto"):
+    if tier and tier not in ("batch", "default", "standard", "on_demand", "auto"):
         said["service_tier"] = said["speed"] = tier
     return said
 

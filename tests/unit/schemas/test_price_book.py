@@ -79,7 +79,8 @@ class TestTimes:
 class TestContext:
     def test_what_is_standard_is_left_out(self) -> None:
         assert context_of(False, None, None) == context_of(False, "default", "global") == ()
-        assert context_of(False, "standard", None) == context_of(False, "auto", None) == ()
+        for tier in ("standard", "auto", "on_demand"):
+            assert context_of(False, tier, None) == ()
 
     def test_batch_is_a_flag_or_a_tier(self) -> None:
         batch = (("processing", "batch"),)
