@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from decimal import Decimal
 from functools import cached_property
 from typing import NamedTuple
 
 from spendstream.schemas.period import to_ms
 from spendstream.schemas.price_context import BATCH, says
 from spendstream.schemas.price_extras import has_regions, terms_of
-from spendstream.schemas.price_overrides import Alias, Entry
+from spendstream.schemas.price_overrides import Alias, Entry, exact_atto
 from spendstream.schemas.price_times import Span
 from spendstream.schemas.price_units import TOKENS, UNITS
 from spendstream.schemas.prices import PLAIN, Context, ImagePrice, Prices, rates_of
@@ -96,7 +95,7 @@ class CompiledEntry:
             tokens |= {leaf: self._atto(leaf, usd) for leaf, usd in step.prices.items()}
             tiers.append((step.input_above, rates_of(tokens)))
         images = tuple(
-            ImagePrice(image.size, image.quality, int(Decimal(image.price) * UNITS["images"].atto))
+            ImagePrice(image.size, image.quality, exact_atto(image.price, UNITS["images"].atto))
             for image in entry.images
         )
         terms = terms_of(self._provider, entry.model.lower(), PLAIN)
@@ -111,7 +110,7 @@ class CompiledEntry:
         )
 
     def _atto(self, leaf: str, usd: str) -> int:
-        return int(Decimal(usd) * self._entry.atto(leaf))
+        return exact_atto(usd, self._entry.factor(leaf))
 
     def _rule(self) -> str:
         entry = self._entry

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from itertools import pairwise
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -118,7 +118,7 @@ class Entry(Model):
         if any(a.input_above >= b.input_above for a, b in pairwise(self.long_context)):
             raise ValueError("long_context: input_above must ascend")
         for index, image in enumerate(self.images):
-            _whole(f"images[{index}].price", image.price, UNITS["images"].atto)
+            _exact(f"images[{index}].price", image.price, UNITS["images"].atto)
         return self
 
     def _check(self, where: str, prices: Mapping[str, str]) -> None:
@@ -127,7 +127,7 @@ class Entry(Model):
                 raise ValueError(f"{where}.{leaf}: unknown (there are {', '.join(LEAVES)})")
             if leaf == "images":
                 raise ValueError(f"{where}.images: stands in `images` beside the prices")
-            _whole(f"{where}.{leaf}", price, self.atto(leaf))
+            _exact(f"{where}.{leaf}", price, self.factor(leaf))
         known = self.prices.keys() | prices.keys()
         for kind in ("audio", "image", "video"):
             if {"cache_read", f"input_{kind}"} <= known and f"cache_read_{kind}" not in known:
@@ -135,8 +135,8 @@ class Entry(Model):
                     f"{where}.cache_read_{kind}: required beside cache_read and input_{kind}"
                 )
 
-    def atto(self, leaf: str) -> int:
-        """Atto-USD of one USD of that price."""
+    def factor(self, leaf: str) -> int:
+        """Atto-USD a unit of one USD of that price."""
         factor = UNITS[leaf].atto
         return factor * (1_000_000 // self.tokens_per) if leaf in TOKENS else factor
 
@@ -149,7 +149,7 @@ class Target(Model):
 
 
 class Alias(Model):
-    """A deployment's or a gateway's name of a model."""
+    """A deployment's or a gateway's name of a model; what it stands for is no alias itself."""
 
     provider: Name
     model: Text = Field(description="the name; `*` is any text")
@@ -197,6 +197,18 @@ def _message(error: Any) -> str:
     return f"{where or 'overrides'}: {why}"
 
 
-def _whole(where: str, usd: str, atto: int) -> None:
-    if Decimal(usd) * atto % 1:
-        raise ValueError(f"{where}: {usd} USD is finer than an atto-USD a unit")
+def _exact(where: str, usd: str, factor: int) -> None:
+    try:
+        exact_atto(usd, factor)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
+def exact_atto(usd: str, factor: int) -> int:
+    """Atto-USD of a price. Raises ValueError where it is no whole number of them."""
+    with localcontext() as context:
+        context.prec = 60
+        atto = Decimal(usd) * factor
+        if atto != atto.to_integral_value():
+            raise ValueError(f"{usd} USD is finer than an atto-USD a unit")
+        return int(atto)

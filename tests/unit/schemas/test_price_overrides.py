@@ -251,6 +251,11 @@ class TestAliases:
             {"prices": [entry(prices={"input": "0.0000000000001"})]},
             "prices[0].prices.input: 0.0000000000001 USD is finer than an atto-USD a unit",
         ),
+        # beyond what decimals of the usual precision can tell
+        (
+            {"prices": [entry(prices={"input": "999999999.000000000000000000001"})]},
+            "prices[0].prices.input: 999999999.000000000000000000001 USD is finer",
+        ),
         ({"prices": [entry(prices={})]}, "prices[0].prices: required"),
         ({"prices": [entry(tokens_per=10)]}, "prices[0].tokens_per: Input should be 1000 or"),
         ({"prices": [entry(prices={"images": "1"})]}, "prices[0].prices.images: stands in"),
