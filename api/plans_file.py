@@ -22,12 +22,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 
+from spendstream.api.yaml_file import YamlError, load_yaml, read_text
 from spendstream.schemas import Plan
 from spendstream.schemas.fields import Name
 from spendstream.schemas.money import pico_from_usd, usd_string
@@ -47,19 +47,6 @@ class PlansError(ValueError):
         self.errors = errors
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML that refuses a key given twice: the plain loader would silently keep the last one."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key_node, _ in node.value:
-            if key_node.value in seen:
-                line = key_node.start_mark.line + 1
-                raise PlansError([f"line {line}: {key_node.value!r} is given twice"])
-            seen.add(key_node.value)
-        return super().construct_mapping(node, deep)
-
-
 def read_plans(path: Path) -> dict[str | None, Plan]:
     """Plans by workspace id, the default plan under None.
 
@@ -67,20 +54,18 @@ def read_plans(path: Path) -> dict[str | None, Plan]:
         PlansError: the file cannot be read, or holds mistakes (all of them are named).
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise PlansError([f"{path} cannot be read: {error.strerror}"]) from error
-    except UnicodeDecodeError as error:
-        raise PlansError([f"{path}: {error}"]) from error
+        text = read_text(path)
+    except YamlError as error:
+        raise PlansError([str(error)]) from error
     return parse_plans(text)
 
 
 def parse_plans(text: str) -> dict[str | None, Plan]:
     """As `read_plans`, from the YAML itself."""
     try:
-        document = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise PlansError([f"not YAML: {error}"]) from error
+        document = load_yaml(text)
+    except YamlError as error:
+        raise PlansError([str(error)]) from error
     if not isinstance(document, dict) or not isinstance(document.get("plans"), dict):
         raise PlansError(
             ["plans: required, a mapping from workspace id (or `default`) to its plan"]

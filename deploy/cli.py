@@ -18,6 +18,7 @@ from spendstream.deploy.commands import (
     down,
     partitions,
     plans,
+    prices,
     replay,
     report,
     sink,
@@ -61,6 +62,7 @@ app.command("deadletters", rich_help_panel=LOOK)(deadletters.deadletters)
 app.command("verify", rich_help_panel=LOOK)(verify.verify)
 app.command("doctor", rich_help_panel=LOOK)(doctor.doctor)
 app.add_typer(plans.app, name="plans", rich_help_panel=SET)
+app.add_typer(prices.app, name="prices", rich_help_panel=SET)
 app.add_typer(topics.app, name="topics", rich_help_panel=SET)
 app.command("replay", rich_help_panel=FEED)(replay.replay)
 app.add_typer(partitions.app, name="partitions", rich_help_panel=MEND)

@@ -48,13 +48,22 @@ def exit_code(error: Exception) -> int | None:
     from spendstream.deploy.supervisor import KeepsDying
     from spendstream.deploy.topics_admin import TopicsError
     from spendstream.deploy.trace import TraceError
+    from spendstream.schemas.price_overrides import OverridesError
     from spendstream.sinks.clickhouse.errors import ConfigError, LoaderError, MigrationError
     from spendstream.streams.accept import OtherLosses
     from spendstream.streams.errors import PartitionError
 
     if isinstance(error, CommandError):
         return error.exit_code
-    wrong = (ConfigError, ManifestError, PlansError, ReportError, SettingsError, TraceError)
+    wrong = (
+        ConfigError,
+        ManifestError,
+        OverridesError,
+        PlansError,
+        ReportError,
+        SettingsError,
+        TraceError,
+    )
     if isinstance(error, wrong):
         return WRONG_INPUT
     if isinstance(error, StaleEdit | NotStored | OtherLosses):

@@ -34,9 +34,13 @@ class Manifest:
             "model": event.model,
             "request_type": event.request_type,
             "status": event.status,
+            "batch": event.batch,
+            "service_tier": event.service_tier,
+            "region": event.region,
         }
+        known = {} if usage is None else usage.model_dump(mode="json")
         for name in Usage.model_fields:
-            line[name] = getattr(usage, name) if usage is not None else None
+            line[name] = known.get(name)
         self._file.write(json.dumps(line, separators=(",", ":"), ensure_ascii=False) + "\n")
 
     def close(self) -> None:

@@ -51,11 +51,11 @@ def usd_string(pico: int) -> str:
     return f"{usd_from_pico(pico):f}"
 
 
-def round_atto_to_pico(atto: int) -> int:
-    """Half-even rounding of atto-USD to pico-USD; negative amounts round symmetrically."""
-    quotient, remainder = divmod(atto, ATTO_PER_PICO)
+def round_half_even(amount: int, unit: int) -> int:
+    """`amount` in whole `unit`s, rounded half-even; negative amounts round symmetrically."""
+    quotient, remainder = divmod(amount, unit)
     twice = remainder * 2
-    if twice > ATTO_PER_PICO or (twice == ATTO_PER_PICO and quotient & 1):
+    if twice > unit or (twice == unit and quotient & 1):
         return quotient + 1
     return quotient
 

@@ -1,37 +1,30 @@
-"""A `PriceBook` from genai-prices' offline data (MIT licence, github.com/pydantic/genai-prices).
+"""A `PriceBook` from genai-prices' offline data and the operator's overrides above it.
 
-Its rules are followed, its arithmetic is not: how a model reference is matched, the fallback from
-one provider to another (Azure sells OpenAI's models), which dated price wins, and that a tier
-reprices the whole call. Each reference is compiled to integers when it is first asked for.
-
-- A price finer than an atto-USD a token is rounded half-even to one, once, here.
-- An empty price set is how genai-prices writes a free model (it never writes a zero): a price of
-  zero. A set that has no token price, only hours, images or pages, is no price for tokens.
-- Units that a usage event does not carry (audio, images, searches, hours) are not compiled, nor
-  are variants by service tier and batch.
+Each reference is compiled to integers when it is first asked for: its own entries come first, then
+those of the model that it is an alias of, then genai-prices' list. genai-prices' rules are
+followed: how a model reference is matched, and the fallback from one provider to another (Azure
+sells OpenAI's models).
 """
 
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, date, datetime, time
-from decimal import ROUND_HALF_EVEN, Decimal, localcontext
+from collections.abc import Iterator
+from functools import lru_cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
-from spendstream.schemas.period import to_ms
-from spendstream.schemas.prices import (
-    Daily,
-    Found,
-    FromDate,
-    PriceBook,
-    Prices,
-    Rates,
-    Schedule,
-)
+from spendstream.schemas.price_context import context_of
+from spendstream.schemas.price_entries import CompiledAlias, CompiledEntry, Reference
+from spendstream.schemas.price_extras import terms_of
+from spendstream.schemas.price_list import Listed
+from spendstream.schemas.price_overrides import NO_OVERRIDES, Overrides
+from spendstream.schemas.price_published import rounded
+from spendstream.schemas.price_times import Span, timetable
+from spendstream.schemas.prices import Cleaned, Context, Found, PriceBook, Prices
 
 if TYPE_CHECKING:
-    from genai_prices.types import ModelInfo, ModelPrice, Provider, TieredPrices
+    from genai_prices.types import ModelInfo, Provider
 
 ALIASES: Final = {
     "aws.bedrock": "aws",
@@ -52,139 +45,165 @@ ALIASES: Final = {
 """OpenTelemetry's and LiteLLM's names of providers → genai-prices' ids. They come before
 genai-prices' own matching, which takes `azure.ai.openai` for OpenAI itself."""
 
-FREE: Final = Rates(0, None, None, 0)
-
-_ATTO_A_TOKEN: Final = Decimal(10**12)  # from USD a million tokens
-_ATTO_A_REQUEST: Final = Decimal(10**15)  # from USD a thousand requests
+_US: Final = context_of(False, None, "us")
 
 
-def compile_book() -> PriceBook:
+def compile_book(overrides: Overrides = NO_OVERRIDES) -> PriceBook:
     """The book of the installed genai-prices. Takes no network.
 
     Raises:
         ImportError: genai-prices is not installed (it comes with `spendstream[streams]`).
     """
-    from genai_prices.data_snapshot import find_provider_by_id, get_snapshot
-
-    providers = get_snapshot().providers
-
-    def find(provider_name: str, model_ref: str) -> Found:
-        name = provider_name.strip().lower()
-        if name == "litellm":  # its model names carry the provider: `openai/gpt-4o`
-            name, _, model_ref = model_ref.partition("/")
-        provider = find_provider_by_id(providers, ALIASES.get(name, name))
-        if provider is None:
-            return None
-        model = provider.find_model(model_ref, all_providers=providers)
-        return None if model is None else compile_model(_seller(model, provider, providers), model)
-
-    return PriceBook(f"genai-prices {version('genai-prices')} {_digest(providers)}", find)
+    source = _Source(overrides)
+    return PriceBook(_version(overrides), source.find, cleaned_prices)
 
 
-def compile_model(seller: str, model: ModelInfo) -> Found:
-    """Prices of a model in integers; `seller` is the provider whose list the prices are from."""
-    from genai_prices.types import ModelPrice, StartDateConstraint
-
-    rule = f"{seller}/{model.id}"
-    if isinstance(model.prices, ModelPrice):
-        return _prices(rule, model.prices)
-    entries: list[FromDate | Daily] = []
-    # the last one in force wins; without any, the first, whatever its condition says
-    otherwise = _prices(rule, model.prices[0].prices)
-    for conditional in reversed(model.prices):
-        constraint = conditional.constraint
-        if constraint is None:
-            otherwise = _prices(rule, conditional.prices)
-            break
-        if isinstance(constraint, StartDateConstraint):
-            day = constraint.start_date
-            entries.append(
-                FromDate(_midnight_ms(day), _prices(f"{rule}@{day}", conditional.prices))
-            )
-        else:
-            start, end = constraint.start_time, constraint.end_time
-            named = f"{rule}@{start:%H:%M}-{end:%H:%M}"
-            entries.append(
-                Daily(_of_day_ms(start), _of_day_ms(end), _prices(named, conditional.prices))
-            )
-    return Schedule(tuple(entries), otherwise) if entries else otherwise
+def canonical_provider(name: str) -> str:
+    """genai-prices' id of a provider, where `ALIASES` has one."""
+    name = name.strip().lower()
+    return ALIASES.get(name, name)
 
 
-def _prices(rule: str, published: ModelPrice) -> Prices | None:
-    """None: no price here is for tokens or calls."""
-    if all(value is None for value in vars(published).values()):
-        return Prices(rule, FREE)
-    per_token = (
-        published.input_mtok,
-        published.cache_read_mtok,
-        published.cache_write_mtok,
-        published.output_mtok,
-    )
-    request = _atto(_at(published.requests_kcount, None), _ATTO_A_REQUEST) or 0
-    base = _rates(per_token, None)
-    if base == (None, None, None, None) and not request:
+@lru_cache(maxsize=1)
+def cleaned_prices() -> tuple[Cleaned, ...]:
+    """Prices of the installed genai-prices that are finer than an atto-USD, and what is used."""
+    found: dict[Cleaned, None] = {}
+    for provider in _providers():
+        for model in provider.models:
+            for published in _all_prices(model):
+                for name, usd, used in rounded(vars(published)):
+                    found[Cleaned(provider.id, model.id, name, str(usd), used)] = None
+    return tuple(found)
+
+
+class _Source:
+    """Finds what a reference costs."""
+
+    def __init__(self, overrides: Overrides) -> None:
+        self._entries = sorted(
+            (
+                CompiledEntry(entry, canonical_provider(entry.provider), place)
+                for place, entry in enumerate(overrides.prices)
+            ),
+            key=lambda one: one.rank,
+            reverse=True,
+        )
+        self._aliases = sorted(
+            (
+                CompiledAlias(alias, canonical_provider(alias.provider), place)
+                for place, alias in enumerate(overrides.aliases)
+            ),
+            key=lambda one: one.rank,
+            reverse=True,
+        )
+
+    def find(self, provider: str, model: str, context: Context) -> Found:
+        candidates = self._candidates(provider, model, with_aliases=True)
+        return timetable(
+            candidates.spans(), lambda time_ms, of_day: candidates.at(time_ms, of_day, context)
+        )
+
+    def _candidates(self, provider: str, model: str, with_aliases: bool) -> _Candidates:
+        if provider.strip().lower() == "litellm":  # its models' names carry the provider
+            provider, _, model = model.partition("/")
+        provider = canonical_provider(provider)
+        listed = _listed(provider, model)
+        reference = Reference(
+            provider, model.strip().lower(), listed.model.id.lower() if listed else None
+        )
+        aliases = [
+            (alias, self._candidates(alias.target.provider, alias.target.model, False))
+            for alias in (self._aliases if with_aliases else ())
+            if alias.matcher.fits(reference)
+        ]
+        entries = [entry for entry in self._entries if entry.matcher.fits(reference)]
+        return _Candidates(entries, aliases, listed)
+
+
+class _Candidates:
+    """All that may price one reference; the first that fits does."""
+
+    def __init__(
+        self,
+        entries: list[CompiledEntry],
+        aliases: list[tuple[CompiledAlias, _Candidates]],
+        listed: Listed | None,
+    ) -> None:
+        self._entries = entries
+        self._aliases = aliases
+        self._listed = listed
+
+    def spans(self) -> Iterator[Span]:
+        yield from (entry.span for entry in self._entries)
+        for alias, target in self._aliases:
+            yield alias.span
+            yield from target.spans()
+        if self._listed is not None:
+            yield from self._listed.spans()
+
+    def at(self, time_ms: int, of_day_ms: int, context: Context) -> Prices | None:
+        for entry in self._entries:
+            if entry.span.holds(time_ms, of_day_ms) and entry.fits(context):
+                return entry.at(context)
+        for alias, target in self._aliases:
+            if alias.span.holds(time_ms, of_day_ms):
+                return target.at(time_ms, of_day_ms, context)
+        return None if self._listed is None else self._listed.at(time_ms, of_day_ms, context)
+
+
+def _listed(provider_name: str, model_ref: str) -> Listed | None:
+    from genai_prices.data_snapshot import find_provider_by_id
+
+    providers = _providers()
+    provider = find_provider_by_id(providers, provider_name)
+    if provider is None:
         return None
-    # each price may have tiers of its own: one row of rates for every start that any of them has
-    starts = {
-        tier.start
-        for value in per_token
-        if value is not None and not isinstance(value, Decimal)
-        for tier in value.tiers
-    }
-    tiers = tuple((start, _rates(per_token, start)) for start in sorted(starts, reverse=True))
-    return Prices(rule, base, tiers, request)
-
-
-def _rates(per_token: tuple[Decimal | TieredPrices | None, ...], start: int | None) -> Rates:
-    return Rates(*(_atto(_at(value, start), _ATTO_A_TOKEN) for value in per_token))
-
-
-def _at(value: Decimal | TieredPrices | None, start: int | None) -> Decimal | None:
-    """A price for input just above `start`; None: from nothing on, before any tier."""
-    if value is None or isinstance(value, Decimal):
-        return value
-    price = value.base
-    if start is not None:
-        for tier in value.tiers:  # ascending
-            if tier.start <= start:
-                price = tier.price
-    return price
-
-
-def _atto(usd: Decimal | None, factor: Decimal) -> int | None:
-    if usd is None:
+    model = provider.find_model(model_ref, all_providers=providers)
+    if model is None:
         return None
-    with localcontext() as context:
-        context.prec = 60
-        return int((usd * factor).to_integral_value(ROUND_HALF_EVEN))
+    seller = _seller(model, provider, providers)
+    return Listed(seller.id, model, own=seller is provider)
 
 
-def _midnight_ms(day: date) -> int:
-    return to_ms(datetime.combine(day, time(), UTC))
+def _providers() -> list[Provider]:
+    from genai_prices.data_snapshot import get_snapshot
+
+    return get_snapshot().providers
 
 
-def _of_day_ms(moment: time) -> int:
-    """Milliseconds after midnight UTC, rounded up: a call's time is in whole milliseconds."""
-    zoned = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    utc = datetime.combine(date(1970, 1, 1), zoned).astimezone(UTC).time()
-    seconds = (utc.hour * 60 + utc.minute) * 60 + utc.second
-    return seconds * 1000 + -(-utc.microsecond // 1000)
-
-
-def _seller(model: ModelInfo, asked: Provider, providers: list[Provider]) -> str:
-    """Id of the provider whose list holds the model: another than `asked` after a fallback."""
+def _seller(model: ModelInfo, asked: Provider, providers: list[Provider]) -> Provider:
+    """The provider whose list holds the model: another than `asked` after a fallback."""
     for provider in (asked, *providers):
         if any(own is model for own in provider.models):
-            return provider.id
-    return asked.id
+            return provider
+    return asked
 
 
-def _digest(providers: list[Provider]) -> str:
-    """Content hash of all that decides a price: matching rules, prices, our aliases."""
+def _all_prices(model: ModelInfo) -> Iterator[object]:
+    prices = model.prices
+    yield from (one.prices for one in prices) if isinstance(prices, list) else (prices,)
+    yield from (variant.prices for variant in model.price_variants or ())
+
+
+def _version(overrides: Overrides) -> str:
+    """`genai-prices 0.2.3 <hash>`, and `+3` for three entries of the operator's."""
+    package = version("genai-prices")
+    if overrides == NO_OVERRIDES:
+        return f"genai-prices {package} {_digest()[:12]}"
+    count = len(overrides.prices) + len(overrides.aliases)
+    both = hashlib.sha256((_digest() + overrides.model_dump_json()).encode()).hexdigest()
+    return f"genai-prices {package}+{count} {both[:12]}"
+
+
+@lru_cache(maxsize=1)
+def _digest() -> str:
+    """Content hash of all that decides a listed price: matching rules, prices, our own terms."""
     digest = hashlib.sha256(repr(sorted(ALIASES.items())).encode())
-    for provider in providers:
+    for provider in _providers():
         digest.update(repr((provider.id, provider.provider_match)).encode())
         digest.update(repr(provider.fallback_model_providers).encode())
         for model in provider.models:
             digest.update(repr((model.id, model.match, model.prices)).encode())
-    return digest.hexdigest()[:12]
+            terms = terms_of(provider.id, model.id, _US)
+            digest.update(repr((model.price_variants, terms)).encode())
+    return digest.hexdigest()

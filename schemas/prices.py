@@ -1,9 +1,8 @@
-"""What a call costs: dated prices in integers, and the leaves that usage splits into.
+"""Prices in integers, and the book that answers which of them held for a call.
 
-A `PriceBook` answers which prices held for a provider's model at a moment; `price` turns usage
-into disjoint leaves (uncached input, cache read, cache write, output, a fee per request) with one
-half-even rounding each. Where the book comes from is elsewhere (`price_compile`), so that reading
-a price needs nothing but this file.
+A `PriceBook` knows the prices of a provider's model at a moment and in a context (batch, service
+tier, region). Where they come from is elsewhere (`price_compile`, `price_overrides`), as is what
+a call's usage costs by them (`price_leaves`), so that reading a price needs nothing but this file.
 
 A price that is absent is not a price of zero: usage that meets an absent price is *unpriced*.
 A zero is a price: the model is published as free.
@@ -11,35 +10,62 @@ A zero is a price: the model is published as free.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final, NamedTuple, TypeAlias
-
-from spendstream.schemas.money import ATTO_PER_PICO, round_atto_to_pico
 
 DAY_MS: Final = 86_400_000
 MAX_REMEMBERED: Final = 20_000
 """References a book remembers. Senders choose model names, so the memory must be bounded."""
 
-PricedLeaf: TypeAlias = tuple[str, int, int, int]
-"""(leaf name, quantity, price in atto-USD a unit, cost in pico-USD)."""
+NONE: Final[Mapping[str, int]] = MappingProxyType({})
+
+Context: TypeAlias = tuple[tuple[str, str], ...]
+"""What else decides the price of a call, sorted by name: `(("processing", "batch"),)`. The names
+are genai-prices', and `region`."""
+
+PLAIN: Final[Context] = ()
+"""Neither batch nor a tier or region of its own: most calls."""
 
 
 class Rates(NamedTuple):
     """Atto-USD a token. None: no such price is published.
 
-    Without a cache price of their own, cached tokens stay in the input leaf at its price.
+    Without a cache price of their own, cached tokens stay in the input leaf at its price; as do
+    audio, images, reasoning, … in the leaf around them, where `details` has no price for them.
     """
 
     input: int | None
     cache_read: int | None
     cache_write: int | None
     output: int | None
+    details: Mapping[str, int] = NONE
+
+
+def rates_of(atto: Mapping[str, int]) -> Rates:
+    """Of atto-USD a token by leaf."""
+    return Rates(
+        atto.get("input"),
+        atto.get("cache_read"),
+        atto.get("cache_write"),
+        atto.get("output"),
+        {leaf: price for leaf, price in atto.items() if leaf not in Rates._fields},
+    )
+
+
+class ImagePrice(NamedTuple):
+    """Atto-USD a generated image. None: of any size, of any quality."""
+
+    size: str | None
+    quality: str | None
+    price: int
 
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """The prices of one model at one moment.
+    """The prices of one model at one moment, in one context.
 
     Attributes:
         rule: where they come from, for people: `openai/gpt-4o@2024-10-01`.
@@ -47,124 +73,113 @@ class Prices:
         tiers: (start, rates), highest start first; a call whose input is larger than `start`
             is charged by them as a whole.
         request: atto-USD a call, whatever its tokens.
+        beside: atto-USD of what is counted beside the tokens, by leaf (`web_searches`).
+        images: by number, size and quality; the first that fits counts.
+        minimum_audio_ms: a call with any audio by time is charged for so much of it.
+        exact: the context's every condition has a price of its own here. Without it a batch call
+            is priced as any other, for want of better, and its cost is an estimate.
+        detailed: a part of nearly every call (reasoning, short cache writes) has a price of its
+            own, so that no call is plain text to it.
     """
 
     rule: str
     rates: Rates
     tiers: tuple[tuple[int, Rates], ...] = ()
     request: int = 0
+    beside: Mapping[str, int] = field(default_factory=lambda: NONE)
+    images: tuple[ImagePrice, ...] = ()
+    minimum_audio_ms: int = 0
+    exact: bool = True
+    detailed: bool = field(init=False)
+    by_tokens: bool = field(init=False)
 
-
-class FromDate(NamedTuple):
-    """Prices from a moment on."""
-
-    start_ms: int
-    prices: Prices | None
+    def __post_init__(self) -> None:
+        common = {"output_reasoning", "cache_write_5m", "cache_write_30m"}
+        detailed = any(
+            common & rates.details.keys() for rates in (self.rates, *(t[1] for t in self.tiers))
+        )
+        by_tokens = bool(self.rates.details) or any(price is not None for price in self.rates[:4])
+        object.__setattr__(self, "detailed", detailed)
+        object.__setattr__(self, "by_tokens", by_tokens)
 
 
 class Daily(NamedTuple):
-    """Prices between two times of day in UTC, in milliseconds after midnight; may span midnight."""
+    """Prices by time of day in UTC: `prices[i]` from `edges[i]` milliseconds after midnight on.
+    The first edge is midnight."""
 
-    start_ms: int
-    end_ms: int
-    prices: Prices | None
+    edges: tuple[int, ...]
+    prices: tuple[Prices | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Prices that depend on the moment: the first entry in force wins, else `otherwise`."""
+    """Prices that depend on the moment: `spans[0]` before `starts[0]`, `spans[i]` from
+    `starts[i - 1]` on."""
 
-    entries: tuple[FromDate | Daily, ...]
-    otherwise: Prices | None
+    starts: tuple[int, ...]
+    spans: tuple[Prices | Daily | None, ...]
 
     def at(self, time_ms: int) -> Prices | None:
-        for entry in self.entries:
-            if isinstance(entry, FromDate):
-                if time_ms >= entry.start_ms:
-                    return entry.prices
-                continue
-            start, end, prices = entry
-            moment = time_ms % DAY_MS
-            if start <= moment < end or (end < start and (moment >= start or moment < end)):
-                return prices
-        return self.otherwise
+        span = self.spans[bisect_right(self.starts, time_ms)]
+        if isinstance(span, Daily):
+            return span.prices[bisect_right(span.edges, time_ms % DAY_MS) - 1]
+        return span
 
 
 Found: TypeAlias = Prices | Schedule | None
 """What a book knows of a reference: prices that always hold, dated ones, or nothing."""
 
 
+class Cleaned(NamedTuple):
+    """A published price that is no whole number of atto-USD: float noise, or a third of a cent.
+
+    Attributes:
+        price: genai-prices' name of it.
+        published: USD, as it is in the data.
+        used: atto-USD, rounded half-even, once.
+    """
+
+    provider: str
+    model: str
+    price: str
+    published: str
+    used: int
+
+
 class PriceBook:
-    """Prices by provider, model and moment.
+    """Prices by provider, model, moment and context.
 
     Attributes:
         version: names the data the book was compiled from; written to every priced row.
+        cleaned: lists the prices that compiling had to round. Takes a moment.
     """
 
-    def __init__(self, version: str, find: Callable[[str, str], Found]) -> None:
-        """`find(provider, model)` is asked once a reference; it must always answer the same."""
+    def __init__(
+        self,
+        version: str,
+        find: Callable[[str, str, Context], Found],
+        cleaned: Callable[[], tuple[Cleaned, ...]] = tuple,
+    ) -> None:
+        """`find` is asked once a reference and context; it must always answer the same."""
         self.version = version
+        self.cleaned = cleaned
         self._find = find
-        self._found: dict[tuple[str, str], Found] = {}
+        self._found: dict[tuple[str, str, Context], Found] = {}
 
-    def resolve(self, provider: str, model: str, time_ms: int) -> Prices | None:
+    def resolve(
+        self, provider: str, model: str, time_ms: int, context: Context = PLAIN
+    ) -> Prices | None:
         """The prices in force at a moment; None where the reference is unknown or has none."""
         try:
-            found = self._found[provider, model]
+            found = self._found[provider, model, context]
         except KeyError:
-            found = self._remember(provider, model)
+            found = self._remember(provider, model, context)
         if found.__class__ is Schedule:
             return found.at(time_ms)
         return found  # type: ignore[return-value]  # mypy does not narrow by `__class__ is`
 
-    def _remember(self, provider: str, model: str) -> Found:
+    def _remember(self, provider: str, model: str, context: Context) -> Found:
         if len(self._found) >= MAX_REMEMBERED:
             self._found.clear()
-        found = self._found[provider, model] = self._find(provider, model)
+        found = self._found[provider, model, context] = self._find(provider, model, context)
         return found
-
-
-def price(
-    prices: Prices, input_tokens: int, cache_read: int, cache_write: int, output_tokens: int
-) -> tuple[PricedLeaf, ...] | None:
-    """Disjoint leaves of one call's usage; leaves of no quantity are left out.
-
-    `cache_read` + `cache_write` must be within `input_tokens`, as `Usage` guarantees.
-
-    Returns:
-        The leaves; the call's cost is the sum of their costs. None where tokens were used that
-        have no price (an embedding model's output, tokens of a model sold by the hour): the call
-        is unpriced as a whole, since a part of its cost would look like all of it.
-    """
-    rates = prices.rates
-    for start, tier in prices.tiers:
-        if input_tokens > start:
-            rates = tier
-            break
-    input_price, read_price, write_price, output_price = rates
-    cached: list[PricedLeaf] = []
-    if cache_read and read_price is not None:
-        input_tokens -= cache_read
-        cached.append(_leaf("cache_read", cache_read, read_price))
-    if cache_write and write_price is not None:
-        input_tokens -= cache_write
-        cached.append(_leaf("cache_write", cache_write, write_price))
-    leaves: list[PricedLeaf] = []
-    if input_tokens:
-        if input_price is None:
-            return None
-        leaves.append(_leaf("input", input_tokens, input_price))
-    leaves += cached
-    if output_tokens:
-        if output_price is None:
-            return None
-        leaves.append(_leaf("output", output_tokens, output_price))
-    if prices.request:
-        leaves.append(_leaf("requests", 1, prices.request))
-    return tuple(leaves)
-
-
-def _leaf(name: str, quantity: int, price_atto: int) -> PricedLeaf:
-    cost, finer = divmod(quantity * price_atto, ATTO_PER_PICO)
-    # nearly all published prices are whole pico-USD a token, and need no rounding
-    return name, quantity, price_atto, round_atto_to_pico(quantity * price_atto) if finer else cost

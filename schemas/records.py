@@ -16,21 +16,29 @@ from pydantic import Field
 from spendstream.schemas.event import UsageEvent
 from spendstream.schemas.fields import Count, Model
 from spendstream.schemas.plan import Action, Measure, Severity, Window
+from spendstream.schemas.price_units import LeafName
 from spendstream.schemas.reasons import Reason
 
 Integer = Annotated[int, Ge(0)]
 Money = Annotated[str, Field(pattern=r"^-?[0-9]{1,38}$")]
-LeafName = Literal["input", "cache_read", "cache_write", "output", "requests"]
 CostQuality = Literal["measured", "estimated", "conflicting", "unpriced"]
 AlertKind = Literal["limit_violation", "credit_threshold", "overage_started"]
 
 
 class Leaf(Model):
-    """A disjoint part of the usage with its own price; the quantities never overlap."""
+    """A disjoint part of the usage with its own price; the quantities never overlap.
+
+    Another model's tokens inside a response are leaves of their own after the call's, of the same
+    names: a name may stand more than once.
+    """
 
     leaf: LeafName
-    quantity: Count = Field(description="tokens; 1 for `requests`")
-    price_atto: Money = Field(description="atto-USD a token or request")
+    quantity: Count = Field(
+        description="tokens, characters, searches, …; milliseconds for `…_time`; 1 for `requests`"
+    )
+    price_atto: Money = Field(
+        description="atto-USD a token, character, search, …; an hour for `…_time`"
+    )
     cost_pico: Money = Field(description="quantity × price, rounded half-even once")
 
 

@@ -2,15 +2,21 @@
 
 Like recount.py it shares no code with what it checks. The rules, written down again:
 
-- Usage splits into disjoint leaves. Cached tokens are inside the input; where the model has no
-  price for them they stay there. Each leaf costs quantity × price / per, rounded half-even to
-  12 decimals of a dollar, once. Prices are those of the event's own time.
+- A call's tokens are divided among the prices that its model has: each price is that of a kind
+  (audio, cached, written for an hour, …), and what has no price of its own is charged with the
+  kind around it. Each share costs quantity × price / per, rounded half-even to 12 decimals of a
+  dollar, once. Prices are those of the event's own time, and of its batch, tier and region.
+- A price that is finer than 18 decimals of a dollar a token is rounded to them, first.
+- A model that has a price for input and none for any output is sold by its input. One that is
+  sold by the hour, page or character is not sold by tokens, where some of these were used.
 - A blocked call never reached the provider: it costs nothing.
-- A call without usage, of an unknown model, or with tokens that have no price, is unpriced.
+- A call without usage, of an unknown model, or in which something was used that has no price, is
+  unpriced; so is one with another model's tokens that are.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal
@@ -19,6 +25,7 @@ from typing import Any, Final, NamedTuple
 from genai_prices.data_snapshot import get_snapshot
 from genai_prices.data_units import unit_data
 from genai_prices.types import ModelInfo, ModelPrice, TieredPrices, TimeOfDateConstraint
+from genai_prices.units import UnitRegistry
 
 EXACT: Final = Context(prec=60)
 PICO: Final = Decimal("0.000000000001")
@@ -43,110 +50,274 @@ ALIASES: Final = {
 """Providers as OpenTelemetry names them, where genai-prices knows them by another id. A copy of the
 price book's on purpose: the recount shares no code with what it checks."""
 
-LEAVES: Final = {
-    "input_tokens": "input_mtok",
-    "cache_read_tokens": "cache_read_mtok",
-    "cache_write_tokens": "cache_write_mtok",
-    "output_tokens": "output_mtok",
-    "requests": "requests_kcount",
+COUNTS: Final = {
+    "cache_read_input_tokens": "cache_read_tokens",
+    "cache_write_input_tokens": "cache_write_tokens",
+    "cache_write_5m_input_tokens": "cache_write_5m_tokens",
+    "cache_write_1h_input_tokens": "cache_write_1h_tokens",
+    "audio_input_tokens": "input_audio_tokens",
+    "image_input_tokens": "input_image_tokens",
+    "video_input_tokens": "input_video_tokens",
+    "cache_read_audio_input_tokens": "cache_audio_read_tokens",
+    "cache_read_image_input_tokens": "cache_image_read_tokens",
+    "cache_read_video_input_tokens": "cache_video_read_tokens",
+    "reasoning_output_tokens": "output_reasoning_tokens",
+    "audio_output_tokens": "output_audio_tokens",
+    "image_output_tokens": "output_image_tokens",
+    "video_output_tokens": "output_video_tokens",
 }
+"""Parts of the tokens: an event's name of the count → genai-prices'."""
+
+BESIDE: Final = {
+    "citation_tokens": ("output_citation_tokens",),
+    "audio_input_ms": ("input_audio_seconds", "audio_seconds"),
+    "audio_output_ms": ("output_audio_seconds", "audio_seconds"),
+    "input_characters": ("input_characters",),
+    "pages": ("input_document_pages",),
+    "web_searches": ("web_searches",),
+    "search_units": ("rerank_searches",),
+}
+"""What is counted beside the tokens, and the prices it may be sold by; the first there is."""
+
+REGISTRY: Final = UnitRegistry(unit_data)
+MILLION: Final = 1_000_000
+FINEST: Final = Decimal(1).scaleb(-12)
+"""USD a million tokens: 18 decimals of a dollar a token."""
 
 
-class _Rates(NamedTuple):
-    """Price of each leaf with what it is per, of one model at one moment."""
+class _Share(NamedTuple):
+    """A price of tokens: what it is of, and which of the shares before it are parts of that."""
 
-    input: tuple[Decimal | TieredPrices, Decimal] | None
-    cache_read: tuple[Decimal | TieredPrices, Decimal] | None
-    cache_write: tuple[Decimal | TieredPrices, Decimal] | None
-    output: tuple[Decimal | TieredPrices, Decimal] | None
-    request: tuple[Decimal | TieredPrices, Decimal] | None
+    counted_as: str
+    side: str
+    per: int
+    price: Decimal | TieredPrices
+    within: tuple[int, ...]
+
+
+class _Sold(NamedTuple):
+    """The prices of a model for one event.
+
+    Attributes:
+        tokens: the narrower kinds first, so that a share is what they leave of its count.
+        times: what a region multiplies the token prices by.
+    """
+
+    published: dict[str, Decimal | TieredPrices]
+    tokens: tuple[_Share, ...]
+    seller: str
+    model: str
+    times: Decimal
 
 
 class Prices:
-    """Costs from genai-prices' published prices; unit prices are looked up once a model and day."""
+    """Costs from genai-prices' published prices, which are looked up once a model."""
 
     def __init__(self) -> None:
-        self._per = {price: Decimal(unit_data[name]["per"]) for name, price in LEAVES.items()}
-        self._models: dict[tuple[str, str], ModelInfo | None] = {}
-        self._rates: dict[tuple[str, str, int], _Rates | None] = {}
+        self._models: dict[tuple[str, str], tuple[str, ModelInfo, bool] | None] = {}
+        self._sold: dict[tuple[int, str, str, str], _Sold] = {}
 
     def cost(self, event: Mapping[str, Any]) -> Decimal | None:
-        """USD, a whole number of pico-USD; None where the event is unpriced."""
+        """USD, a whole number of pico-USD; None where the event is unpriced.
+
+        `event` has the fields of a usage event's data and of its usage side by side, and `model`;
+        `other_models` has mappings of the same, or their JSON.
+        """
         if event.get("status") == "blocked":
             return ZERO
-        total_input: int | None = event.get("input_tokens")
-        if total_input is None:
+        if event.get("input_tokens") is None:
             return None
-        rates = self._at(event["provider"], event["model"], event["time_ms"])
-        if rates is None:
-            return None
-        uncached = total_input
-        cost = ZERO
-        for quantity, rate in (
-            (event.get("cache_read_input_tokens") or 0, rates.cache_read),
-            (event.get("cache_write_input_tokens") or 0, rates.cache_write),
-        ):
-            if rate is not None:
-                uncached -= quantity
-                cost = EXACT.add(cost, _leaf(quantity, rate, total_input))
-        for quantity, rate in (
-            (uncached, rates.input),
-            (event.get("output_tokens") or 0, rates.output),
-        ):
-            if quantity and rate is None:
+        cost = self._own(event, own=True)
+        for other in event.get("other_models") or ():
+            theirs = json.loads(other) if isinstance(other, str) else other
+            conditions = ("provider", "time_ms", "batch", "service_tier", "region")
+            added = self._own({**theirs, **{key: event.get(key) for key in conditions}}, own=False)
+            if cost is None or added is None:
                 return None
-            if rate is not None:
-                cost = EXACT.add(cost, _leaf(quantity, rate, total_input))
-        if rates.request is not None:
-            cost = EXACT.add(cost, _leaf(1, rates.request, total_input))
+            cost = EXACT.add(cost, added)
         return cost
 
-    def _at(self, provider: str, name: str, time_ms: int) -> _Rates | None:
-        model = self._model(provider, name)
-        if model is None:
+    def _own(self, event: Mapping[str, Any], own: bool) -> Decimal | None:
+        """Without other models' tokens. `own`: not those themselves, which are no request."""
+        found = self._model(event["provider"], event["model"])
+        if found is None:
             return None
-        if _by_time_of_day(model):
-            return self._resolve(model, time_ms)
-        # without a rule by time of day, a price holds for whole days in UTC
-        key = (provider, name, time_ms // 86_400_000)
-        if key not in self._rates:
-            self._rates[key] = self._resolve(model, time_ms)
-        return self._rates[key]
+        sold = self._prices(event, *found)
+        total = event["input_tokens"]
+        costs = [_beside(event, sold) if own else ZERO]
+        if sold.tokens or not any(event.get(name) for name in BESIDE):
+            costs.append(_tokens(event, sold))
+        if own and (fee := sold.published.get("requests_kcount")) is not None:
+            costs.append(_cost(Decimal(1), fee, 1000, total))
+        cost = ZERO
+        for one in costs:
+            if one is None:
+                return None
+            cost = EXACT.add(cost, one)
+        return cost
 
-    def _model(self, provider: str, name: str) -> ModelInfo | None:
+    def _prices(
+        self, event: Mapping[str, Any], seller: str, model: ModelInfo, listed: bool
+    ) -> _Sold:
+        time_ms, region = event["time_ms"], event.get("region") or ""
+        said = _said(event) if listed else {}
+        # without a rule by time of day, a price holds for whole days in UTC
+        time = time_ms if _by_time_of_day(model) else time_ms // 86_400_000
+        key = (time, seller, model.id, f"{said} {region}")
+        if key not in self._sold:
+            moment = datetime.fromtimestamp(time_ms / 1000, UTC)
+            prices = model.get_prices(moment, said)
+            self._sold[key] = _sold(prices, seller, model.id, region)
+        return self._sold[key]
+
+    def _model(self, provider: str, name: str) -> tuple[str, ModelInfo, bool] | None:
+        """(id of the provider whose list it is in, model, whether that provider was asked)."""
         key = (provider, name)
         if key not in self._models:
             lowered = provider.strip().lower()
+            snapshot = get_snapshot()
             try:
-                _, found = get_snapshot().find_provider_model(
+                asked, model = snapshot.find_provider_model(
                     name, None, ALIASES.get(lowered, lowered), None
                 )
             except LookupError:
-                found = None
-            self._models[key] = found
+                self._models[key] = None
+            else:
+                # a provider that sells another's model does it at that one's standard prices
+                seller = next(
+                    one
+                    for one in (asked, *snapshot.providers)
+                    if any(listed is model for listed in one.models)
+                )
+                self._models[key] = (seller.id, model, seller is asked)
         return self._models[key]
 
-    def _resolve(self, model: ModelInfo, time_ms: int) -> _Rates | None:
-        published = model.get_prices(datetime.fromtimestamp(time_ms / 1000, UTC))
-        given = {k: v for k, v in vars(published).items() if v is not None}
-        if not given:
-            # genai-prices writes a free model as one without any price
-            free = (ZERO, Decimal(1))
-            return _Rates(free, None, None, free, None)
-        if not given.keys() & self._per.keys():
-            return None  # sold by the hour, image or page only
-        return _Rates(
-            *((given[key], self._per[key]) if key in given else None for key in LEAVES.values())
+
+def _said(event: Mapping[str, Any]) -> dict[str, str]:
+    """genai-prices' price context."""
+    tier = event.get("service_tier") or ""
+    said = {}
+    if event.get("batch") or tier == "batch":
+        said["processing"] = "batch"
+    if tier and tier not in ("batch", "default", "standard", "on_demand", "auto"):
+        said["service_tier"] = said["speed"] = tier
+    return said
+
+
+def _sold(prices: ModelPrice, seller: str, model: str, region: str) -> _Sold:
+    published: dict[str, Decimal | TieredPrices] = {
+        name: price for name, price in vars(prices).items() if price is not None
+    }
+    if not published:
+        # genai-prices writes a free model as one without any price
+        published = {"input_mtok": ZERO, "output_mtok": ZERO}
+    elif "input_mtok" in published and not any(name.startswith("output") for name in published):
+        published["output_mtok"] = ZERO
+    # Anthropic, data residency: inference in the US costs 1.1 times as much
+    times = Decimal("1.1") if (seller, region) == ("anthropic", "us") else Decimal(1)
+    return _Sold(published, _shares(published), seller, model, times)
+
+
+def _shares(published: Mapping[str, Decimal | TieredPrices]) -> tuple[_Share, ...]:
+    units = [REGISTRY.unit_for_price_key(name) for name in published]
+    units = [
+        unit
+        for unit in units
+        if unit.dimensions["family"] == "tokens"
+        and unit.dimensions.get("token_type") != "citation"  # stands beside the output here
+    ]
+    units.sort(key=lambda unit: -len(unit.dimensions))
+    return tuple(
+        _Share(
+            unit.usage_key,
+            unit.dimensions["direction"],
+            unit.per,
+            published[unit.price_key],
+            tuple(
+                place
+                for place, other in enumerate(units[:number])
+                if unit.dimensions.items() <= other.dimensions.items()
+            ),
         )
+        for number, unit in enumerate(units)
+    )
 
 
-def _leaf(quantity: int, rate: tuple[Decimal | TieredPrices, Decimal], total_input: int) -> Decimal:
-    price, per = rate
+def _tokens(event: Mapping[str, Any], sold: _Sold) -> Decimal | None:
+    total = event["input_tokens"]
+    counts = {"input_tokens": total, "output_tokens": event.get("output_tokens") or 0}
+    for ours, theirs in COUNTS.items():
+        counts[theirs] = event.get(ours) or 0
+    divided: list[int] = []
+    for share in sold.tokens:
+        divided.append(counts[share.counted_as] - sum(divided[place] for place in share.within))
+    for side in ("input", "output"):
+        if not _fits(side, sold.tokens, divided, counts[f"{side}_tokens"]):
+            return None
+    cost = ZERO
+    for share, quantity in zip(sold.tokens, divided, strict=True):
+        if quantity:
+            own = _cost(Decimal(quantity), share.price, share.per, total, sold.times)
+            cost = EXACT.add(cost, own)
+    return cost
+
+
+def _fits(side: str, shares: tuple[_Share, ...], divided: list[int], tokens: int) -> bool:
+    """Whether all tokens of a side have a price. Those that were counted as audio, image or video
+    and must have been written to a cache, or have been thought, are charged once: as that."""
+    places = {share.counted_as: at for at, share in enumerate(shares) if share.side == side}
+    rest = places.get(f"{side}_tokens")
+    if rest is None:
+        return tokens == sum(divided[at] for at in places.values())
+    for kind in ("video", "image", "audio"):
+        at = places.get(f"{side}_{kind}_tokens")
+        if at is not None and divided[rest] < 0:
+            twice = min(divided[at], -divided[rest])
+            divided[at] -= twice
+            divided[rest] += twice
+    return True
+
+
+def _beside(event: Mapping[str, Any], sold: _Sold) -> Decimal | None:
+    cost = ZERO
+    for name, keys in BESIDE.items():
+        quantity = Decimal(event.get(name) or 0)
+        if not quantity:
+            continue
+        units = [REGISTRY.units[key] for key in keys]
+        unit = next((one for one in units if one.price_key in sold.published), None)
+        if unit is None:
+            return None
+        if name.endswith("_ms"):
+            quantity = EXACT.divide(quantity, Decimal(1000))
+            if sold.seller == "groq" and sold.model.startswith("whisper-large-v3"):
+                quantity = max(quantity, Decimal(10))  # seconds a request, at least
+        times = sold.times if name == "citation_tokens" else Decimal(1)
+        price = sold.published[unit.price_key]
+        cost = EXACT.add(cost, _cost(quantity, price, unit.per, event["input_tokens"], times))
+    # Anthropic's fetches cost their tokens alone; of others, and of images by number, it is unknown
+    if event.get("web_fetches") and sold.seller != "anthropic":
+        return None
+    if event.get("images") and not event.get("output_tokens"):
+        return None
+    return cost
+
+
+def _cost(
+    quantity: Decimal,
+    price: Decimal | TieredPrices,
+    per: int,
+    total_input: int,
+    times: Decimal = Decimal(1),
+) -> Decimal:
     if isinstance(price, TieredPrices):
         # a cliff: the highest tier that the whole call's input is above prices all its tokens
         above = [tier.price for tier in price.tiers if total_input > tier.start]
         price = above[-1] if above else price.base
-    exact = EXACT.divide(EXACT.multiply(Decimal(quantity), price), per)
+    price = EXACT.multiply(price, times)
+    if per == MILLION:
+        price = price.quantize(FINEST, ROUND_HALF_EVEN, EXACT)
+    exact = EXACT.divide(EXACT.multiply(quantity, price), Decimal(per))
     return exact.quantize(PICO, ROUND_HALF_EVEN, EXACT)
 
 

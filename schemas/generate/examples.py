@@ -29,7 +29,8 @@ from spendstream.schemas.parse import parse_event
 from spendstream.schemas.partition import partition_of
 from spendstream.schemas.period import from_ms, month_of, to_ms
 from spendstream.schemas.plan import Limit, Plan, PlanVersion
-from spendstream.schemas.prices import Prices, Rates, price
+from spendstream.schemas.price_leaves import plain_cost
+from spendstream.schemas.prices import Prices, Rates
 from spendstream.schemas.reasons import InvalidEvent
 from spendstream.schemas.records import (
     Alert,
@@ -158,13 +159,7 @@ def examples() -> dict[str, dict[str, Any]]:
 def _leaves() -> tuple[Leaf, ...]:
     usage = EVENT.usage
     assert usage is not None
-    priced = price(
-        PRICES,
-        usage.input_tokens,
-        usage.cache_read_input_tokens,
-        usage.cache_write_input_tokens,
-        usage.output_tokens,
-    )
+    priced = plain_cost(PRICES, usage)
     assert priced is not None
     return tuple(
         Leaf.model_validate(
@@ -175,7 +170,7 @@ def _leaves() -> tuple[Leaf, ...]:
                 "cost_pico": str(cost_pico),
             }
         )
-        for name, quantity, price_atto, cost_pico in priced
+        for name, quantity, price_atto, cost_pico in priced.leaves
     )
 
 

@@ -37,7 +37,7 @@ from spendstream.streams.core.input_record import InputRecord, arrived
 from spendstream.streams.core.late_lane import check_turn, known_since, mark_pricing, set_aside
 from spendstream.streams.core.outputs import Batch, PricedStruct, encode
 from spendstream.streams.core.plans import NEVER, PlanTable
-from spendstream.streams.core.pricing import cost_quality, price_event
+from spendstream.streams.core.pricing import price_event
 from spendstream.streams.core.schedule import advance, refresh_plan
 from spendstream.streams.core.state import PartitionState, Workspace
 
@@ -192,7 +192,7 @@ def _count_once(
 
     event, time_ms = item.event, item.time_ms
     usage = event.usage
-    leaves, cost, rule = price_event(book, event, time_ms)
+    leaves, cost, rule, quality = price_event(book, event, time_ms)
     charge = cost
 
     counted_ms = min(time_ms, item.arrival_ms)
@@ -218,7 +218,7 @@ def _count_once(
         leaves,
         None if cost is None else str(cost),
         None if charge is None else str(charge),
-        cost_quality(event, cost),
+        quality,
         rule,
         book.version,
         ws.force.version,

@@ -6,13 +6,15 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from clickhouse_connect.driver.client import Client
 
 from spendstream.api.jobs.checks.difference import MAX_OF_A_KIND
 from spendstream.api.jobs.verify import Verification, verify
-from spendstream.schemas import Plan
+from spendstream.schemas import Plan, UsageEvent
+from spendstream.schemas.usage import OtherModel, Usage
 from tests.integration.stored import (
     NOON,
     Figures,
@@ -117,6 +119,81 @@ def test_the_figures_have_something_to_get_wrong(figures: Figures) -> None:
     assert query("SELECT count() FROM alerts WHERE kind = 'credit_threshold'").result_rows[0][0] > 5
     assert query("SELECT count() FROM dead_letters").result_rows[0][0] == 1
     assert query("SELECT countIf(cost_quality = 'unpriced') FROM usage_raw").result_rows[0][0] > 10
+
+
+TEXT = Usage(input_tokens=1_000, output_tokens=100)
+WRITTEN = Usage(
+    input_tokens=1_000,
+    output_tokens=100,
+    cache_write_input_tokens=300,
+    cache_write_5m_input_tokens=100,
+    cache_write_1h_input_tokens=200,
+    web_searches=2,
+    web_fetches=1,
+)
+HEARD = Usage(
+    input_tokens=1_000,
+    output_tokens=100,
+    cache_read_input_tokens=300,
+    audio_input_tokens=500,
+    cache_read_audio_input_tokens=200,
+)
+ADVISED = TEXT.model_copy(
+    update={
+        "other_models": (
+            OtherModel(model="claude-haiku-4-5", input_tokens=9_000, output_tokens=7),
+            OtherModel(model="claude-haiku-4-5", input_tokens=3, output_tokens=1),
+        )
+    }
+)
+CONDITIONS: list[tuple[str, Usage, dict[str, Any], str]] = [
+    ("openai/gpt-4o", TEXT, {"batch": True}, "measured"),
+    ("openai/gpt-4o", TEXT, {"service_tier": "priority"}, "measured"),
+    ("openai/gpt-4o", TEXT, {"service_tier": "flex"}, "estimated"),
+    ("azure.ai.openai/gpt-4o", TEXT, {"batch": True}, "estimated"),
+    ("anthropic/claude-opus-4-6", WRITTEN, {"region": "us", "batch": True}, "measured"),
+    ("anthropic/claude-opus-4-6", ADVISED, {"region": "us"}, "measured"),
+    ("gcp.gemini/gemini-2.5-flash", HEARD, {}, "measured"),
+    (
+        "groq/whisper-large-v3",
+        Usage(input_tokens=0, output_tokens=0, audio_input_ms=3_000),
+        {},
+        "measured",
+    ),
+    ("mistral_ai/mistral-ocr-latest", TEXT.model_copy(update={"pages": 3}), {}, "measured"),
+    ("openai/text-embedding-3-small", TEXT, {}, "measured"),
+    ("openai/gpt-4o", TEXT.model_copy(update={"search_units": 1}), {}, "unpriced"),
+]
+"""Model, usage, what else the event says, and what its cost rests on."""
+
+
+def test_every_condition_of_a_price(own: Figures, manifests: Path, tmp_path: Path) -> None:
+    begun = EVENTS[-1].time_ms + 1_000
+    sent = [
+        Sent(
+            f"price-{n}",
+            begun + n,
+            begun + n + 20,
+            UsageEvent(
+                provider=model.partition("/")[0],
+                response_model=model.partition("/")[2],
+                workspace_id="ws-1",
+                usage=usage,
+                **said,
+            ),
+        )
+        for n, (model, usage, said, _) in enumerate(CONDITIONS)
+    ]
+    own.load(sent)
+    found = own.client.query(
+        "SELECT cost_quality FROM usage_raw WHERE startsWith(event_id, 'price-') ORDER BY time"
+    ).result_rows
+    assert [quality for (quality,) in found] == [quality for *_, quality in CONDITIONS]
+    write_manifest(manifests, sent)
+    assert verify(own.client, None, manifests)["differences"] == []
+    empty = tmp_path / "none"
+    empty.mkdir()
+    assert verify(own.client, None, empty)["differences"] == []
 
 
 def test_a_refused_event_explains_what_is_missing(own: Figures, manifests: Path) -> None:

@@ -37,6 +37,12 @@ class RawRow(NamedTuple):
     output_tokens: int | None
     cache_read_input_tokens: int
     cache_write_input_tokens: int
+    reasoning_output_tokens: int
+    usage_details: dict[str, int]
+    other_models: list[str]
+    service_tier: str
+    batch: bool
+    region: str
     cost: Decimal | None
     charge: Decimal | None
     leaves_cost: int
@@ -50,7 +56,8 @@ _COLUMNS: Final = """
     workspace_id, event_id, partition, seq, toUnixTimestamp64Milli(time),
     toUnixTimestamp64Milli(arrival), toUnixTimestamp64Milli(counted), user_id, provider, model,
     request_type, status, input_tokens, output_tokens, cache_read_input_tokens,
-    cache_write_input_tokens, cost, charge, arraySum(leaf -> leaf.cost_pico, leaves),
+    cache_write_input_tokens, reasoning_output_tokens, usage_details, other_models, service_tier,
+    batch, region, cost, charge, arraySum(leaf -> leaf.cost_pico, leaves),
     cost_quality, plan_version, billing_period, origin_period
 """
 
@@ -145,7 +152,7 @@ def check_sums(client: Client, expected: Expected) -> Iterator[Difference]:
 
 
 def _recounted(row: RawRow, prices: Prices) -> Counted:
-    event: dict[str, Any] = row._asdict() | {"id": row.event_id}
+    event: dict[str, Any] = row._asdict() | row.usage_details
     return Counted(
         row.workspace_id,
         row.event_id,

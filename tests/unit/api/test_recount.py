@@ -6,8 +6,10 @@ import json
 import subprocess
 import sys
 import time
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -18,10 +20,15 @@ from hypothesis import strategies as st
 from spendstream.api.jobs.recount import Sums, month_of, overage, read_manifests, recount
 from spendstream.api.jobs.recount_prices import Prices
 from spendstream.schemas.money import usd_from_pico
+from spendstream.schemas.period import from_ms, to_ms
+from spendstream.schemas.price_calls import price_call
 from spendstream.schemas.price_compile import compile_book
-from spendstream.schemas.prices import price
+from spendstream.schemas.price_context import context_of
+from spendstream.schemas.usage import OtherModel, Usage
+from tests.support.price_usages import parts_of
 
 NOV_2025 = 1_762_560_000_000  # 2025-11-08T00:00:00Z
+NOV_2026 = 1_795_305_600_000  # 2026-11-22T00:00:00Z
 MODELS = [(p.id, m.id) for p in get_snapshot().providers for m in p.models]
 BOOK = compile_book()
 
@@ -75,7 +82,23 @@ def event(number: int = 0, **changes: Any) -> dict[str, Any]:
         ),
         # gemini-2.5-flash under OpenTelemetry's name of the provider: 0.30 in, 2.50 out
         ({"provider": "gcp.gemini", "model": "gemini-2.5-flash"}, "0.000325"),
-        ({"model": "text-embedding-3-small", "output_tokens": 0}, "0.00002"),
+        # an embedding model is sold by its input
+        ({"model": "text-embedding-3-small"}, "0.00002"),
+        # a batch costs half, priority 4.25 and 17; both from October 2026 on
+        ({"batch": True, "time_ms": NOV_2026}, "0.0013"),
+        ({"batch": True, "service_tier": "default", "time_ms": NOV_2026}, "0.0013"),
+        ({"service_tier": "priority", "time_ms": NOV_2026}, "0.00442"),
+        ({"batch": True}, "0.0026"),
+        ({"web_searches": 2}, "0.0226"),
+        # 0.111 an hour, 10 seconds at least
+        (
+            {
+                "provider": "groq",
+                "model": "whisper-large-v3",
+                "audio_input_ms": 3_000,
+            },
+            "0.000308333333",
+        ),
         ({"input_tokens": 0, "output_tokens": 0}, "0"),
         ({"status": "blocked", "input_tokens": None, "output_tokens": None}, "0"),
     ],
@@ -90,7 +113,8 @@ def test_costs_worked_out_by_hand(changes: dict[str, Any], cost: str) -> None:
         {"model": "no-such-model"},
         {"provider": "no-such-provider"},
         {"input_tokens": None, "output_tokens": None},
-        {"model": "text-embedding-3-small"},  # output tokens have no price there
+        {"web_fetches": 1},  # have no price there
+        {"provider": "groq", "model": "whisper-large-v3"},  # is sold by the hour
     ],
 )
 def test_unpriced_is_not_free(changes: dict[str, Any]) -> None:
@@ -136,21 +160,118 @@ def test_agrees_with_the_price_book(
 ) -> None:
     read = input_tokens * shares[0] // 200
     written = input_tokens * shares[1] // 200
-    prices = BOOK.resolve(*model, time_ms)
-    leaves = price(prices, input_tokens, read, written, output_tokens) if prices else None
-    expected = None if leaves is None else usd_from_pico(sum(leaf[3] for leaf in leaves))
+    usage = Usage(
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        cache_read_input_tokens=read,
+        cache_write_input_tokens=written,
+    )
+    assert costs(model, time_ms, usage) == recounted(model, time_ms, usage)
+
+
+def costs(model: tuple[str, str], time_ms: int, usage: Usage, **said: Any) -> Decimal | None:
+    context = context_of(said.get("batch", False), said.get("service_tier"), said.get("region"))
+    cost = price_call(BOOK, *model, usage, time_ms, context)
+    return None if cost is None else usd_from_pico(cost.pico)
+
+
+def recounted(model: tuple[str, str], time_ms: int, usage: Usage, **said: Any) -> Decimal | None:
     provider, name = model
-    assert expected == Prices().cost(
-        event(
-            provider=provider,
-            model=name,
-            time_ms=time_ms,
-            input_tokens=input_tokens,
-            output_tokens=output_tokens,
-            cache_read_input_tokens=read,
-            cache_write_input_tokens=written,
+    line = usage.model_dump(mode="json") | said
+    return Prices().cost({"provider": provider, "model": name, "time_ms": time_ms} | line)
+
+
+PROVIDERS = {provider.id: provider for provider in get_snapshot().providers}
+SOLD_OTHERWISE = [  # with variants, by the hour, by kind of token
+    (provider.id, model.id)
+    for provider in PROVIDERS.values()
+    for model in provider.models
+    if provider.find_model(model.id) is model
+    and (
+        model.price_variants
+        or any(
+            name.startswith(("input_", "output_")) and name not in ("input_mtok", "output_mtok")
+            for name in vars(model.get_prices(from_ms(NOV_2025)))
         )
     )
+]
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    model=st.sampled_from(SOLD_OTHERWISE),
+    day=st.sampled_from(["2026-10-11", "2026-10-13", "2026-10-14", "2026-11-22", "2027-01-01"]),
+    input_tokens=st.sampled_from([0, 7, 12_345, 200_000, 200_001, 272_000, 272_001, 3_000_000]),
+    random=st.randoms(use_true_random=False),
+    batch=st.booleans(),
+    tier=st.sampled_from([None, "default", "flex", "priority", "fast", "batch"]),
+    region=st.sampled_from([None, "us", "global", "eu"]),
+)
+def test_agrees_with_the_price_book_about_everything_else(
+    model: tuple[str, str],
+    day: str,
+    input_tokens: int,
+    random: Random,
+    batch: bool,
+    tier: str | None,
+    region: str | None,
+) -> None:
+    time_ms = to_ms(datetime.fromisoformat(f"{day}T12:00:00Z"))
+    found = PROVIDERS[model[0]].find_model(model[1])
+    assert found is not None
+    usage = parts_of(found.get_prices(from_ms(time_ms)), random, input_tokens).ours()
+    said = {"batch": batch, "service_tier": tier, "region": region}
+    cost = costs(model, time_ms, usage, **said)
+    assert cost == recounted(model, time_ms, usage, **said)
+    # and of what has no price there, or not in every model
+    extra = {
+        name: random.choice([0, 0, 0, 3])
+        for name in ("web_searches", "web_fetches", "images", "pages", "citation_tokens")
+    }
+    usage = usage.model_copy(update=extra)
+    assert costs(model, time_ms, usage, **said) == recounted(model, time_ms, usage, **said)
+
+
+def test_another_models_tokens_cost_their_own_price() -> None:
+    other = OtherModel(
+        model="claude-haiku-4-5",
+        input_tokens=900,
+        output_tokens=3,
+        cache_write_input_tokens=100,
+        cache_write_1h_input_tokens=100,
+    )
+    usage = Usage(input_tokens=1_000, output_tokens=100, other_models=(other, other))
+    model, said = ("anthropic", "claude-opus-4-6"), {"batch": True, "region": "us"}
+    cost = recounted(model, NOV_2026, usage, **said)
+    # half of 5 and 25 and twice that of 1, 2 (an hour in the cache) and 5 a million, and a tenth
+    assert cost == Decimal("0.0052415") == costs(model, NOV_2026, usage, **said)
+    # as ClickHouse has it: its JSON
+    line = usage.model_dump() | {"other_models": [other.model_dump_json()] * 2} | said
+    sent = {"provider": model[0], "model": model[1], "time_ms": NOV_2026} | line
+    assert Prices().cost(sent) == cost
+    unknown = other.model_copy(update={"model": "unheard-of"})
+    usage = usage.model_copy(update={"other_models": (unknown,)})
+    assert recounted(model, NOV_2026, usage) is None
+
+
+def test_who_resells_a_model_has_its_standard_prices() -> None:
+    prices = Prices()
+    for provider, cost in (("openai", "0.0013"), ("azure", "0.0026"), ("openai", "0.0013")):
+        sent = event(provider=provider, batch=True, time_ms=NOV_2026)
+        assert prices.cost(sent) == Decimal(cost)
+
+
+def test_tokens_that_were_counted_twice_are_charged_once() -> None:
+    usage = Usage(
+        input_tokens=100,
+        output_tokens=50,
+        audio_input_tokens=100,
+        cache_read_input_tokens=60,
+        audio_output_tokens=50,
+        reasoning_output_tokens=20,
+    )
+    for model in (("google", "gemini-2.5-flash"), ("openai", "gpt-4o-realtime-preview")):
+        assert costs(model, NOV_2026, usage) == recounted(model, NOV_2026, usage) is not None
 
 
 def test_the_first_of_an_id_counts_within_its_workspace() -> None:

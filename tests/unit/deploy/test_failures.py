@@ -47,6 +47,7 @@ CODES: Final = {
     "NotSettled": failures.UNAVAILABLE,
     "NotStored": failures.NOT_RIGHT,
     "OtherLosses": failures.NOT_RIGHT,
+    "OverridesError": failures.WRONG_INPUT,
     "PlansError": failures.WRONG_INPUT,
     "RebuildFailed": failures.UNAVAILABLE,
     "ReportError": failures.WRONG_INPUT,
@@ -74,6 +75,7 @@ CODES: Final = {
 }
 
 INSIDE: Final = {
+    "CalcError": "`prices calc` answers it with its line",
     "CannotCatchUp": "rebuild makes it RebuildFailed",
     "CommandError": "carries its own code",
     "InvalidEvent": "a record becomes a dead letter, a caller is told by its ValueError",
@@ -83,6 +85,7 @@ INSIDE: Final = {
     "StatementError": "the server answers with it",
     "Stopping": "the stack was told to stop, and does",
     "Undelivered": "the resolver sends again",
+    "YamlError": "PlansError and OverridesError say it",
 }
 """Errors that no command ends with."""
 

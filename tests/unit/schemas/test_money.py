@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from spendstream.schemas.money import (
     cents_display,
     pico_from_usd,
-    round_atto_to_pico,
+    round_half_even,
     usd_from_pico,
     usd_string,
 )
@@ -30,7 +30,7 @@ def test_pico_survives_the_way_through_decimal_and_text(pico: int) -> None:
 def test_rounding_is_half_even(atto: int) -> None:
     # 60 digits are more than any amount here has
     exact = Decimal(f"{atto}e-6")
-    assert round_atto_to_pico(atto) == int(exact.to_integral_value(ROUND_HALF_EVEN))
+    assert round_half_even(atto, 10**6) == int(exact.to_integral_value(ROUND_HALF_EVEN))
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_rounding_is_half_even(atto: int) -> None:
     ],
 )
 def test_halves_go_to_the_even_side(atto: int, pico: int) -> None:
-    assert round_atto_to_pico(atto) == pico
+    assert round_half_even(atto, 10**6) == pico
 
 
 @pytest.mark.parametrize(

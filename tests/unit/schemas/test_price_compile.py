@@ -1,151 +1,49 @@
-"""The compiled book against genai-prices' own arithmetic, over all its providers and models."""
+"""The compiled book: references, names of rules, dates and times of day, what compiling cleans."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, time, timedelta, timezone
-from decimal import ROUND_HALF_EVEN, Decimal
-from random import Random
+from decimal import Decimal
 
 import pytest
-from genai_prices import Usage, calc_price
 from genai_prices.data_snapshot import get_snapshot
-from genai_prices.data_units import unit_data
-from genai_prices.decompose import compute_leaf_values
 from genai_prices.types import (
     ConditionalPrice,
     ModelInfo,
     ModelPrice,
+    PriceVariant,
     StartDateConstraint,
-    TieredPrices,
     TimeOfDateConstraint,
-    calc_unit_price,
 )
-from genai_prices.units import UnitRegistry
 
 from spendstream.schemas.period import from_ms, to_ms
-from spendstream.schemas.price_compile import ALIASES, compile_book, compile_model
-from spendstream.schemas.prices import PriceBook, Prices, Schedule, price
+from spendstream.schemas.price_calls import price_call
+from spendstream.schemas.price_compile import ALIASES, compile_book
+from spendstream.schemas.price_context import context_of
+from spendstream.schemas.price_leaves import Cost
+from spendstream.schemas.price_list import Listed
+from spendstream.schemas.price_times import timetable
+from spendstream.schemas.prices import PLAIN, Context, Daily, Found, PriceBook, Schedule
+from spendstream.schemas.usage import OtherModel, Usage
 
 BOOK = compile_book()
 NOW_MS = to_ms(datetime(2026, 11, 22, 10, tzinfo=UTC))
-LEAVES = {
-    "input": "input_tokens",
-    "cache_read": "cache_read_tokens",
-    "cache_write": "cache_write_tokens",
-    "output": "output_tokens",
-}
-UNITS = {key: unit for key, unit in UnitRegistry(unit_data).units.items() if key in LEAVES.values()}
 MODELS = [(provider, model) for provider in get_snapshot().providers for model in provider.models]
 
 
-def tiered_starts(prices: ModelPrice) -> list[int]:
-    return [
-        tier.start
-        for value in vars(prices).values()
-        if isinstance(value, TieredPrices)
-        for tier in value.tiers
-    ]
+def compile_model(seller: str, model: ModelInfo, context: Context = PLAIN) -> Found:
+    listed = Listed(seller, model)
+    return timetable(listed.spans(), lambda at, of_day: listed.at(at, of_day, context))
 
 
-def moments(model: ModelInfo) -> Iterator[int]:
-    """Now, and both sides of every moment at which the model's price changes."""
-    yield NOW_MS
-    if isinstance(model.prices, ModelPrice):
-        return
-    for conditional in model.prices:
-        constraint = conditional.constraint
-        if isinstance(constraint, StartDateConstraint):
-            edges = [datetime.combine(constraint.start_date, time(), UTC)]
-        elif isinstance(constraint, TimeOfDateConstraint):
-            today = from_ms(NOW_MS).date()
-            edges = [
-                datetime.combine(today, constraint.start_time),
-                datetime.combine(today, constraint.end_time),
-            ]
-        else:
-            continue
-        for edge in edges:
-            yield to_ms(edge) - 1
-            yield to_ms(edge)
+def cost_of(
+    provider: str, model: str, usage: Usage, context: Context = PLAIN, time_ms: int = NOW_MS
+) -> Cost | None:
+    return price_call(BOOK, provider, model, usage, time_ms, context)
 
 
-def usages(model: ModelInfo, random: Random) -> Iterator[tuple[int, int, int, int]]:
-    """(input, cache read, cache write, output): one of any size, and both sides of each tier."""
-    total = random.choice([1, 37, 999, 123_457, 7_654_321])
-    read = random.randint(0, total)
-    yield total, read, random.randint(0, total - read), random.randint(0, 50_001)
-    conditionals = (
-        [ConditionalPrice(prices=model.prices)]
-        if isinstance(model.prices, ModelPrice)
-        else model.prices
-    )
-    for start in {start for item in conditionals for start in tiered_starts(item.prices)}:
-        yield start, start // 3, start // 7, 11
-        yield start + 1, start // 3, start // 7, 11
-
-
-def by_hand(
-    prices: ModelPrice, usage: tuple[int, int, int, int]
-) -> list[tuple[str, int, int]] | None:
-    """Leaves with a quantity and their cost in pico-USD, with genai-prices' own functions."""
-    published = {k: v for k, v in vars(prices).items() if v is not None}
-    if not published:
-        return [(n, q, 0) for n, q in (("input", usage[0]), ("output", usage[3])) if q]
-    priced = {key: unit for key, unit in UNITS.items() if unit.price_key in published}
-    if not priced and "requests_kcount" not in published:
-        return None
-    counts = compute_leaf_values(set(priced), to_usage(usage), priced)
-    if (usage[0] and "input_tokens" not in counts) or (usage[3] and "output_tokens" not in counts):
-        return None
-    leaves: list[tuple[str, int, int]] = []
-    for name, key in LEAVES.items():
-        if quantity := counts.get(key):
-            unit_price = calc_unit_price(published[UNITS[key].price_key], 1, usage[0], 10**6)
-            atto = unit_price.quantize(Decimal(1).scaleb(-18), ROUND_HALF_EVEN)
-            pico = (atto * Decimal(quantity)).quantize(Decimal(1).scaleb(-12), ROUND_HALF_EVEN)
-            leaves.append((name, int(quantity), int(pico.scaleb(12))))
-    if fee := published.get("requests_kcount"):
-        leaves.append(("requests", 1, int(fee.scaleb(9))))
-    return leaves
-
-
-def to_usage(usage: tuple[int, int, int, int]) -> Usage:
-    return Usage(
-        input_tokens=usage[0],
-        cache_read_tokens=usage[1],
-        cache_write_tokens=usage[2],
-        output_tokens=usage[3],
-    )
-
-
-@pytest.mark.parametrize("provider_id", [p.id for p in get_snapshot().providers])
-def test_every_model_costs_what_genai_prices_says(provider_id: str) -> None:
-    random = Random(provider_id)
-    for provider, model in MODELS:
-        if provider.id != provider_id:
-            continue
-        found = compile_model(provider.id, model)
-        for time_ms in moments(model):
-            prices = found.at(time_ms) if isinstance(found, Schedule) else found
-            for usage in usages(model, random):
-                where = f"{provider.id}/{model.id} {from_ms(time_ms)} {usage}"
-                expected = by_hand(model.get_prices(from_ms(time_ms)), usage)
-                leaves = None if prices is None else price(prices, *usage)
-                if expected is None:
-                    assert leaves is None, where
-                    continue
-                assert leaves is not None, where
-                assert [(name, quantity, cost) for name, quantity, _, cost in leaves] == expected, (
-                    where
-                )
-                total = Decimal(sum(leaf[3] for leaf in leaves)).scaleb(-12)
-                theirs = model.calc_price(
-                    to_usage(usage), provider, genai_request_timestamp=from_ms(time_ms)
-                ).total_price
-                # half a pico a leaf, half an atto a token
-                slack = len(leaves) * Decimal("0.5e-12") + (usage[0] + usage[3]) * Decimal("5e-19")
-                assert abs(total - theirs) <= slack, where
+def leaves_of(cost: Cost | None) -> dict[str, int] | None:
+    return None if cost is None else {name: pico for name, _, _, pico in cost.leaves}
 
 
 def test_every_reference_finds_the_model_that_genai_prices_finds() -> None:
@@ -158,20 +56,6 @@ def test_every_reference_finds_the_model_that_genai_prices_finds() -> None:
             assert prices is None, listed.id
         elif prices is not None:
             assert prices.rule.partition("@")[0].endswith(f"/{model.id}".partition("@")[0])
-
-
-def test_a_call_costs_what_calc_price_says() -> None:
-    prices = BOOK.resolve("anthropic", "claude-sonnet-4-5", NOW_MS)
-    assert prices is not None
-    leaves = price(prices, 250_000, 100_000, 50_000, 1_000)
-    assert leaves is not None
-    theirs = calc_price(
-        to_usage((250_000, 100_000, 50_000, 1_000)),
-        "claude-sonnet-4-5",
-        provider_id="anthropic",
-        genai_request_timestamp=from_ms(NOW_MS),
-    )
-    assert Decimal(sum(leaf[3] for leaf in leaves)).scaleb(-12) == theirs.total_price
 
 
 @pytest.mark.parametrize(
@@ -212,20 +96,172 @@ def test_time_of_day_is_in_the_rule() -> None:
 
 
 def test_a_date_is_in_the_rule() -> None:
-    dated = next(
-        found
-        for _, model in MODELS
-        if isinstance(found := compile_model("seller", model), Schedule) and found.otherwise
+    prices = BOOK.resolve("openai", "o3", NOW_MS)
+    assert prices is not None
+    assert prices.rule == "openai/o3@2025-06-10"
+
+
+def test_an_empty_price_set_is_free() -> None:
+    free = "agentica-org/deepcoder-14b-preview:free"
+    cost = cost_of("openrouter", free, Usage(input_tokens=5, output_tokens=5))
+    assert leaves_of(cost) == {"input": 0, "output": 0}
+    # but not whatever else it may be used for
+    searched = Usage(input_tokens=5, output_tokens=5, web_searches=1)
+    assert cost_of("openrouter", free, searched) is None
+
+
+def test_a_model_that_is_sold_by_its_input_has_free_output() -> None:
+    used = Usage(input_tokens=1_000_000, output_tokens=7)
+    cost = cost_of("openai", "text-embedding-3-small", used)
+    assert leaves_of(cost) == {"input": 20_000_000_000, "output": 0}
+
+
+def test_a_model_that_is_sold_by_the_hour() -> None:
+    hour = Usage(input_tokens=0, output_tokens=0, audio_input_ms=3_600_000)
+    assert leaves_of(cost_of("groq", "whisper-large-v3", hour)) == {
+        "input_audio_time": 111_000_000_000
+    }
+    # tokens that are only told beside it
+    told = hour.model_copy(update={"input_tokens": 9, "output_tokens": 9})
+    assert leaves_of(cost_of("groq", "whisper-large-v3", told)) == {
+        "input_audio_time": 111_000_000_000
+    }
+    # without the audio nothing of it is known
+    assert cost_of("groq", "whisper-large-v3", Usage(input_tokens=9, output_tokens=9)) is None
+
+
+def test_groq_charges_ten_seconds_at_least() -> None:
+    for ms, paid in ((1, 10_000), (9_999, 10_000), (10_001, 10_001)):
+        cost = cost_of(
+            "groq",
+            "whisper-large-v3",
+            Usage(input_tokens=0, output_tokens=0, audio_input_ms=ms),
+        )
+        assert cost is not None
+        assert cost.leaves[0][1] == paid
+        assert cost.pico == round(111 * 10**9 * paid / 3_600_000)
+
+
+USED = Usage(input_tokens=1_000, output_tokens=100)
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "batch", "tier", "region", "paid", "exact"),
+    [
+        # USD a million: 2.5 and 10 standard, batch half of it, priority 4.25 and 17
+        ("openai", "gpt-4o", False, None, None, 3_500, True),
+        ("openai", "gpt-4o", False, "default", None, 3_500, True),
+        ("openai", "gpt-4o", True, None, None, 1_750, True),
+        # a batch's own lines say `default`
+        ("openai", "gpt-4o", True, "default", None, 1_750, True),
+        ("openai", "gpt-4o", False, "priority", None, 5_950, True),
+        ("openai", "gpt-4o", False, "flex", None, 3_500, False),
+        ("openai", "o3", False, "flex", None, 1_400, True),
+        # Azure sells it at the standard price as far as is known
+        ("azure.ai.openai", "gpt-4o", True, None, None, 3_500, False),
+        ("anthropic", "claude-opus-4-6", False, "standard", None, 7_500, True),
+        ("anthropic", "claude-opus-4-6", False, "batch", None, 3_750, True),
+        ("anthropic", "claude-opus-4-6", False, None, "global", 7_500, True),
+        ("anthropic", "claude-opus-4-6", False, None, "us", 8_250, True),
+        ("anthropic", "claude-opus-4-6", True, None, "us", 4_125, True),
+        ("anthropic", "claude-opus-4-6", False, None, "mars", 7_500, False),
+        ("anthropic", "claude-opus-4-6", False, "priority", None, 7_500, False),
+        # of others the region says where it ran
+        ("openai", "gpt-4o", False, None, "eu", 3_500, True),
+        ("gcp.gemini", "gemini-2.5-flash", True, None, None, 275, True),
+        ("mistral_ai", "mistral-medium-latest", True, None, None, 1_125, True),
+    ],
+)
+def test_batch_tier_and_region(
+    provider: str,
+    model: str,
+    batch: bool,
+    tier: str | None,
+    region: str | None,
+    paid: int,
+    exact: bool,
+) -> None:
+    """`paid` in millionths of a USD."""
+    cost = cost_of(provider, model, USED, context_of(batch, tier, region))
+    assert cost is not None
+    assert (cost.pico, cost.exact) == (paid * 10**6, exact)
+
+
+def test_anthropics_fast_mode_is_a_tier() -> None:
+    fast = {
+        variant.when["speed"]: model.id
+        for provider, model in MODELS
+        if provider.id == "anthropic"
+        for variant in model.price_variants or ()
+        if "speed" in variant.when
+    }
+    (model,) = fast.values()
+    standard = cost_of("anthropic", model, USED)
+    cost = cost_of("anthropic", model, USED, context_of(False, "fast", None))
+    assert standard is not None
+    assert cost is not None
+    assert cost.exact
+    assert cost.pico > standard.pico
+
+
+def test_a_variant_prices_what_it_names_from_its_day_on() -> None:
+    model = ModelInfo(
+        id="m",
+        match=MODELS[0][1].match,
+        prices=ModelPrice(input_mtok=Decimal(4), output_mtok=Decimal(8)),
+        price_variants=[
+            PriceVariant(
+                {"processing": "batch"},
+                ModelPrice(input_mtok=Decimal(2)),
+                StartDateConstraint(datetime(2026, 10, 14, tzinfo=UTC).date()),
+            )
+        ],
     )
-    rules = [entry.prices.rule for entry in dated.entries if entry.prices]
-    assert all(rule.startswith("seller/") and "@" in rule for rule in rules)
+    begins = to_ms(datetime(2026, 10, 14, tzinfo=UTC))
+    found = compile_model("p", model, context_of(True, None, None))
+    assert isinstance(found, Schedule)
+    before, after = found.at(begins - 1), found.at(begins)
+    assert before is not None
+    assert after is not None
+    assert (before.rates.input, before.exact, before.rule) == (4 * 10**12, False, "p/m")
+    assert (after.rates.input, after.rates.output) == (2 * 10**12, 8 * 10**12)
+    assert (after.exact, after.rule) == (True, "p/m +batch@2026-10-14")
 
 
-def test_an_empty_price_set_is_free_and_a_foreign_one_is_no_price() -> None:
-    free = BOOK.resolve("openrouter", "agentica-org/deepcoder-14b-preview:free", NOW_MS)
-    assert isinstance(free, Prices)
-    assert price(free, 5, 0, 0, 5) == (("input", 5, 0, 0), ("output", 5, 0, 0))
-    assert BOOK.resolve("groq", "whisper-large-v3", NOW_MS) is None
+def test_another_models_tokens_cost_their_own_price() -> None:
+    other = OtherModel(model="claude-haiku-4-5", input_tokens=2_000, output_tokens=10)
+    used = Usage(input_tokens=1_000, output_tokens=100, other_models=(other, other))
+    cost = cost_of("anthropic", "claude-opus-4-6", used)
+    assert cost is not None
+    # 5 and 25 a million, 1 and 5 for each pass of the other
+    assert cost.pico == (7_500 + 2 * 2_050) * 10**6
+    assert [name for name, *_ in cost.leaves] == ["input", "output"] * 3
+    assert cost.rule == "anthropic/claude-opus-4-6@2026-03-13, anthropic/claude-haiku-4-5"
+    unknown = other.model_copy(update={"model": "unheard-of"})
+    assert (
+        cost_of(
+            "anthropic", "claude-opus-4-6", used.model_copy(update={"other_models": (unknown,)})
+        )
+        is None
+    )
+
+
+def test_fetches_are_free_where_the_provider_says_so() -> None:
+    fetched = USED.model_copy(update={"web_fetches": 3})
+    cost = cost_of("anthropic", "claude-opus-4-6", fetched)
+    assert (leaves_of(cost) or {})["web_fetches"] == 0
+    assert cost_of("openai", "gpt-4o", fetched) is None
+
+
+def test_what_was_cleaned_is_listed() -> None:
+    listed = {(one.provider, one.model, one.price): one for one in BOOK.cleaned()}
+    noise = listed["huggingface_together", "Qwen/Qwen3-VL-8B-Instruct", "input_mtok"]
+    assert (noise.published, noise.used) == ("0.18000000000000002", 180_000_000_000)
+    third = listed["openrouter", "google/gemini-2.5-flash", "cache_write_mtok"]
+    assert (third.published, third.used) == ("0.0833333333333333", 83_333_333_333)
+    for one in BOOK.cleaned():
+        assert one.price.endswith("_mtok")
+        assert abs(Decimal(one.published) * 10**12 - one.used) <= Decimal("0.5")
 
 
 def test_finer_than_an_atto_is_rounded_once() -> None:
@@ -250,6 +286,7 @@ def test_constraint_times_of_other_zones_are_utc() -> None:
     )
     found = compile_model("p", model)
     assert isinstance(found, Schedule)
+    assert isinstance(found.spans[0], Daily)
     midnight = to_ms(datetime(2026, 11, 22, tzinfo=UTC))
     steps = [*range(-2_000_000, 8_000_000, 250_000), -1_800_001, -1_800_000, -1_799_999, 7_200_000]
     for time_ms in (midnight + step for step in steps):

@@ -1,0 +1,135 @@
+"""The operator's entries and aliases, compiled: which of them fits a call, and its prices."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from functools import cached_property
+from typing import NamedTuple
+
+from spendstream.schemas.period import to_ms
+from spendstream.schemas.price_context import BATCH, says
+from spendstream.schemas.price_extras import has_regions, terms_of
+from spendstream.schemas.price_overrides import Alias, Entry, exact_atto
+from spendstream.schemas.price_times import Span
+from spendstream.schemas.price_units import TOKENS, UNITS
+from spendstream.schemas.prices import PLAIN, Context, ImagePrice, Prices, rates_of
+
+
+class Reference(NamedTuple):
+    """A model as a call names it: the provider by genai-prices' id where it has one, in lower case,
+    and by which other name genai-prices knows the model."""
+
+    provider: str
+    model: str
+    listed_as: str | None = None
+
+
+class Matcher:
+    """Whether an entry is for a model; the name with more literal characters is the closer."""
+
+    def __init__(self, provider: str, model: str) -> None:
+        self._provider = provider
+        literal = model.lower()
+        self._pattern = re.compile(".*".join(map(re.escape, literal.split("*"))), re.DOTALL)
+        self.closeness = ("*" not in literal, len(literal.replace("*", "")))
+
+    def fits(self, reference: Reference) -> bool:
+        return reference.provider == self._provider and any(
+            name is not None and self._pattern.fullmatch(name) is not None
+            for name in (reference.model, reference.listed_as)
+        )
+
+
+class CompiledEntry:
+    """An entry of the operator's, in integers when it is first asked for."""
+
+    def __init__(self, entry: Entry, provider: str, place: int) -> None:
+        """`provider` is the entry's, by its canonical name; `place` is the entry's in the list."""
+        self._entry = entry
+        self._provider = provider
+        self.matcher = Matcher(provider, entry.model)
+        when = entry.when
+        window = None
+        if when.between is not None:
+            start, end = ((int(text[:2]) * 60 + int(text[3:])) * 60_000 for text in when.between)
+            window = (start, end)
+        self.span = Span(to_ms(entry.valid_from), window)
+        self._conditions = tuple(
+            (name, value)
+            for name, value in (
+                BATCH if when.batch else (BATCH[0], None),
+                ("service_tier", when.tier),
+                ("region", when.region),
+            )
+            if value is not None
+        )
+        self.rank = (
+            self.matcher.closeness,
+            len(self._conditions) + (window is not None),
+            entry.valid_from,
+            place,
+        )
+
+    def fits(self, context: Context) -> bool:
+        return all(says(context, name, value) for name, value in self._conditions)
+
+    def at(self, context: Context) -> Prices:
+        """Its prices; an estimate where the call has a condition that the entry does not name."""
+        named = {name for name, _ in self._conditions}
+        exact = all(
+            name in named or (name == "region" and not has_regions(self._provider))
+            for name, _ in context
+        )
+        return self._prices if exact else replace(self._prices, exact=False)
+
+    @cached_property
+    def _prices(self) -> Prices:
+        entry = self._entry
+        atto = {leaf: self._atto(leaf, usd) for leaf, usd in entry.prices.items()}
+        tiers = []
+        tokens = {leaf: price for leaf, price in atto.items() if leaf in TOKENS}
+        beside = {leaf: price for leaf, price in atto.items() if leaf not in TOKENS}
+        rates = rates_of(tokens)
+        for step in entry.long_context:
+            tokens |= {leaf: self._atto(leaf, usd) for leaf, usd in step.prices.items()}
+            tiers.append((step.input_above, rates_of(tokens)))
+        images = tuple(
+            ImagePrice(image.size, image.quality, exact_atto(image.price, UNITS["images"].atto))
+            for image in entry.images
+        )
+        terms = terms_of(self._provider, entry.model.lower(), PLAIN)
+        return Prices(
+            self._rule(),
+            rates,
+            tuple(tiers[::-1]),
+            beside.pop("requests", 0),
+            {**terms.beside, **beside},
+            images,
+            terms.minimum_audio_ms,
+        )
+
+    def _atto(self, leaf: str, usd: str) -> int:
+        return exact_atto(usd, self._entry.factor(leaf))
+
+    def _rule(self) -> str:
+        entry = self._entry
+        moment = entry.valid_from
+        midnight = not (moment.hour or moment.minute or moment.second or moment.microsecond)
+        since = f"{moment:%Y-%m-%d}" if midnight else f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+        said = [value for _, value in self._conditions]
+        if entry.when.between is not None:
+            said.append("-".join(entry.when.between))
+        return f"override {self._provider}/{entry.model}@{since}" + "".join(
+            f" +{one}" for one in said
+        )
+
+
+class CompiledAlias:
+    """Another name of a model, from a moment on."""
+
+    def __init__(self, alias: Alias, provider: str, place: int) -> None:
+        self.target = alias.same_as
+        self.matcher = Matcher(provider, alias.model)
+        self.span = Span(to_ms(alias.valid_from))
+        self.rank = (self.matcher.closeness, alias.valid_from, place)
