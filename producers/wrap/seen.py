@@ -45,6 +45,7 @@ class Seen:
         "_events",
         "_kept",
         "_looked",
+        "_name",
         "_tail",
         "_telling",
         "failed",
@@ -54,6 +55,7 @@ class Seen:
 
     def __init__(self) -> None:
         self._tail = b""
+        self._name = b""
         self._kept = 0
         self._looked = 0
         self._events: list[bytes] = []
@@ -80,8 +82,9 @@ class Seen:
     def _line(self, line: bytes) -> None:
         if line.startswith(b"data:"):
             self.event(line[5:].strip())
+            self.named(self._name)  # only now: the name comes first, the rest perhaps much later
         elif line.startswith(b"event:"):
-            self.named(line[6:].strip())
+            self._name = line[6:].strip()
 
     def named(self, event: bytes) -> None:
         if event in _ENDS:
