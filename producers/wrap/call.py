@@ -134,7 +134,11 @@ class Call:
                 " track(workspace_id=...), so nobody could be charged for it",
             )
             return
-        usage = self._usage(payload)
+        try:
+            usage = self._usage(payload)
+        except Exception:  # of an extractor, or of an answer like none before: the call was made
+            log.exception("what a call used could not be read")
+            usage = None
         read: dict[str, Any] = (
             usage.event_fields() if isinstance(usage, ExtractedUsage) else {"usage": usage}
         )

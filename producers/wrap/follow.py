@@ -149,6 +149,9 @@ class _Events:
             self._call.ended(seen, "error")
         elif error is None or seen.finished:
             self._call.ended(seen)
+        elif isinstance(error, GeneratorExit) and seen.broken():
+            # an SDK that cannot read an event closes the response, as who hangs up does
+            self._call.ended(seen, "error")
         else:
             self._call.failed(error, seen)
 

@@ -66,7 +66,7 @@ class Google(Sdk):
             except BaseException as error:
                 call.failed(error)
                 raise
-            call.ended(response.body or None)
+            _end(call, response.body)
             return response
 
         return request
@@ -84,7 +84,7 @@ class Google(Sdk):
             except BaseException as error:
                 call.failed(error)
                 raise
-            call.ended(response.body or None)
+            _end(call, response.body)
             return response
 
         return async_request
@@ -144,6 +144,15 @@ def _called(client: Any, path: str, watch: Watch) -> Called | None:
     return Called(provider, operation, match[1], otherwise=_images)
 
 
+def _end(call: Call, body: str | None) -> None:
+    try:
+        answer = json.loads(body) if body else None
+    except ValueError as error:  # the SDK cannot read it either, and is about to say so
+        call.failed(error)
+    else:
+        call.ended(answer)
+
+
 def _read(inner: Iterator[Any], call: Call) -> Iterator[Any]:
     seen = Seen()
     try:
@@ -175,9 +184,7 @@ async def _read_async(inner: Any, seen: Seen, call: Call) -> AsyncIterator[Any]:
 
 def _images(payload: Any) -> Usage | None:
     """Imagen's answer says only how many it drew."""
-    if not isinstance(payload, str):
-        return None
-    drawn = json.loads(payload).get("predictions")
+    drawn = payload.get("predictions") if isinstance(payload, dict) else None
     if not isinstance(drawn, list) or not any("bytesBase64Encoded" in one for one in drawn):
         return None
     return Usage(input_tokens=0, output_tokens=0, images=len(drawn))

@@ -112,6 +112,15 @@ class Seen:
             self._kept += len(data)
             self._events.append(data)
 
+    def broken(self) -> bool:
+        """Whether an event is no JSON."""
+        try:
+            for event in self._events:
+                json.loads(event)
+        except ValueError:
+            return True
+        return False
+
     def telling(self) -> list[bytes]:
         """The events that name usage or say why the answer ends. Enough for a whole stream."""
         return self._telling
