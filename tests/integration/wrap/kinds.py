@@ -193,6 +193,10 @@ KINDS: Final = [
 BY_NAME: Final = {kind.name: kind for kind in KINDS}
 
 
+MOST: Final = ("openai", "azure-async-chat", "anthropic", "gemini")
+"""What differs in its code; Azure's and Vertex AI's are subclasses and settings of these."""
+
+
 def each(*names: str, **where: Any) -> pytest.MarkDecorator:
     """Every kind, or those whose name begins so, and with such attributes."""
     chosen = [

@@ -12,7 +12,7 @@ import pytest
 from tests.fakes import Cuts, Empty, Fails, FakeProviders, Hangs, Malformed
 from tests.fakes.faults import Fault
 from tests.integration.wrap.beside import beside
-from tests.integration.wrap.kinds import ANSWER, Kind, each, items, part
+from tests.integration.wrap.kinds import ANSWER, MOST, Kind, each, items, part
 from tests.support.recording import Json, Workspace, figures
 
 pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka")]
@@ -35,7 +35,7 @@ def _expect_error(event: Json, kind: Kind) -> None:
     assert event["request_model"] == kind.model
 
 
-@each("openai", "azure-async-chat", "anthropic", "gemini")
+@each(*MOST)
 @pytest.mark.parametrize("streamed", [False, True])
 @pytest.mark.parametrize(
     "fault",
@@ -58,7 +58,7 @@ def test_no_answer(kind: Kind, fault: Fault, streamed: bool, workspace: Workspac
     assert "usage" not in event
 
 
-@each("openai", "azure-async-chat", "anthropic", "gemini")
+@each(*MOST)
 @pytest.mark.parametrize("fault", [Malformed(), Cuts(after=0)], ids=["malformed", "cut"])
 def test_half_an_answer(kind: Kind, fault: Fault, workspace: Workspace) -> None:
     async def use(client: Any, _: FakeProviders) -> object:
@@ -70,7 +70,7 @@ def test_half_an_answer(kind: Kind, fault: Fault, workspace: Workspace) -> None:
     assert "usage" not in event
 
 
-@each("openai", "azure-async-chat", "anthropic", "gemini")
+@each(*MOST)
 @pytest.mark.parametrize("streamed", [False, True])
 def test_an_empty_answer(kind: Kind, streamed: bool, workspace: Workspace) -> None:
     """Which is no error to every SDK, but never usage of zero."""
@@ -85,7 +85,7 @@ def test_an_empty_answer(kind: Kind, streamed: bool, workspace: Workspace) -> No
     assert "usage" not in event
 
 
-@each("openai", "azure-async-chat", "anthropic", "gemini")
+@each(*MOST)
 @pytest.mark.parametrize("fault", [Fails(), Cuts(), Malformed()], ids=lambda f: type(f).__name__)
 def test_a_stream_that_breaks(kind: Kind, fault: Fault, workspace: Workspace) -> None:
     """What came of it was used, at least."""

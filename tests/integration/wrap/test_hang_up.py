@@ -8,7 +8,7 @@ import gc
 import signal
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -16,10 +16,30 @@ import pytest
 
 from spendstream.producers import instrument
 from tests.fakes import FakeProviders, Hangs
-from tests.integration.wrap.kinds import ANSWER, Kind, awaited, close, each, items, part
+from tests.integration.wrap.kinds import (
+    ANSWER,
+    BY_NAME,
+    MOST,
+    Kind,
+    awaited,
+    close,
+    each,
+    items,
+    part,
+)
 from tests.support.recording import Json, Workspace, figures
 
 pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka")]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_garbage() -> Iterator[None]:
+    """Only what the tests here make is looked at: the SDKs' modules alone are a million objects."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
 
 Leave = Callable[[Kind, Any], Awaitable[None]]
 
@@ -73,7 +93,7 @@ async def _left_by_an_error(kind: Kind, client: Any) -> None:
             raise ZeroDivisionError
 
 
-@each()
+@each(*MOST)
 @pytest.mark.parametrize("leave", [_forgotten, _closed, _broken_out, _left_by_an_error])
 def test_a_stream_that_is_half_read(
     kind: Kind, leave: Leave, workspace: Workspace, fake: FakeProviders
@@ -136,14 +156,12 @@ def test_a_stream_of_google_that_is_never_read_is_never_asked_for(
     assert (fake.requests, workspace.events()) == ([], [])
 
 
-@each()
+@each(*MOST, is_async=True)
 @pytest.mark.parametrize("within", [False, True])
 @pytest.mark.parametrize("timeout", [False, True])
 def test_a_task_that_is_cancelled(
     kind: Kind, within: bool, timeout: bool, workspace: Workspace, fake: FakeProviders
 ) -> None:
-    if not kind.is_async:
-        pytest.skip("it waits in a thread")
     came = part(kind)
     fake.default = replace(ANSWER, fault=Hangs(after=came.sent if within else None))
 
@@ -179,7 +197,7 @@ class _OutOfTime(BaseException):
     """As workers of Celery and RQ raise in what takes too long."""
 
 
-@each()
+@each(*MOST, is_async=False)
 @pytest.mark.parametrize(
     ("error", "status"), [(KeyboardInterrupt, "cancelled"), (_OutOfTime, "error")]
 )
@@ -190,8 +208,6 @@ def test_an_interrupt_of_a_thread_that_waits(
     workspace: Workspace,
     fake: FakeProviders,
 ) -> None:
-    if kind.is_async:
-        pytest.skip("it waits in the event loop")
     fake.default = replace(ANSWER, fault=Hangs())
     client = kind.make(fake)
 
@@ -222,7 +238,7 @@ async def _until_told(workspace: Workspace) -> None:
     deadline = time.monotonic() + 5
     while not workspace.events() and time.monotonic() < deadline:
         gc.collect()
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.002)
 
 
 def _expect_cancelled(event: Json, used: Json) -> None:
@@ -233,8 +249,6 @@ def _expect_cancelled(event: Json, used: Json) -> None:
 
 
 def test_no_event_is_doubled_by_closing_it_again(workspace: Workspace, fake: FakeProviders) -> None:
-    from tests.integration.wrap.kinds import BY_NAME
-
     kind = BY_NAME["anthropic"]
     fake.default = ANSWER
 
