@@ -186,6 +186,21 @@ class track:
         return called
 
 
+class held:
+    """What holds where this is made holds again within `with`: for what is read elsewhere."""
+
+    def __init__(self) -> None:
+        self._frame = _current.get()
+        self._outer: _Frame | None = None
+
+    def __enter__(self) -> None:
+        self._outer = _current.get()
+        _current.set(self._frame)
+
+    def __exit__(self, *error: object) -> None:
+        _current.set(self._outer)
+
+
 def carried(function: Callable[P, T]) -> Callable[P, T]:
     """`function` with what holds here, for a thread that begins with nothing:
     `executor.submit(carried(work), …)`."""

@@ -20,7 +20,8 @@ class Anthropic(Stainless):
         if operation is None or options.method.lower() != "post":
             return None
         body = options.json_data if isinstance(options.json_data, Mapping) else {}
-        model = body.get("model")
+        # `extra_body`, whose fields stand above the others
+        model = {**body, **(options.extra_json or {})}.get("model")
         called = Called(
             watch.provider or _provider(client),
             operation,

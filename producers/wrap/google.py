@@ -15,7 +15,7 @@ import weakref
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
 
-from spendstream.producers.wrap import google_interactions
+from spendstream.producers.wrap import google_interactions, google_streams
 from spendstream.producers.wrap.call import Call, Called
 from spendstream.producers.wrap.seen import Seen
 from spendstream.producers.wrap.switch import Patch, Sdk, Watch
@@ -54,6 +54,7 @@ class Google(Sdk):
         ):
             yield Patch(owner, name, wrapped(vars(owner)[name]))
         yield from google_interactions.patches(self)
+        yield from google_streams.patches(self)
 
     def _whole(self, original: Any) -> Any:
         @functools.wraps(original)

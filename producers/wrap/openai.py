@@ -51,6 +51,8 @@ class OpenAI(Stainless):
     def asked(self, client: Any, options: Any, watch: Watch, *, stream: bool) -> Asked | None:
         path = options.url.partition("?")[0].rstrip("/")
         body = options.json_data if isinstance(options.json_data, Mapping) else {}
+        extra = options.extra_json or {}  # `extra_body`, whose fields stand above the others
+        body = {**body, **extra}
         provider = watch.provider or _provider(client)
         if options.method.lower() != "post":
             if not _FETCHED.fullmatch(path) or options.method.lower() != "get":
@@ -74,8 +76,9 @@ class OpenAI(Stainless):
             and not _asks_for_usage(body)
         ):
             stream_options = {**(body.get("stream_options") or {}), "include_usage": True}
-            asking = {**body, "stream_options": stream_options}
-            return Asked(called, options.model_copy(update={"json_data": asking}), hide_usage=True)
+            where = "extra_json" if "stream_options" in extra else "json_data"
+            asking = {**getattr(options, where), "stream_options": stream_options}
+            return Asked(called, options.model_copy(update={where: asking}), hide_usage=True)
         return Asked(called, options)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pydantic import BaseModel
 
@@ -16,6 +16,9 @@ from tests.integration.wrap.kinds import Kind, close
 from tests.support.recording import Workspace
 
 Use = Callable[[Any, FakeProviders], Awaitable[object]]
+
+
+_NOWHERE: Final = re.compile("(?!)")
 
 
 class Outcome(NamedTuple):
@@ -47,7 +50,7 @@ async def beside(
             await close(client)
             address = re.compile(re.escape(fake.url.removeprefix("http://")))
             return Outcome(
-                _seen(told, address),
+                seen(told, address),
                 [(r.method, r.path, r.raw, _headers(r.headers, address)) for r in fake.requests],
             )
 
@@ -61,7 +64,7 @@ async def beside(
     return watched
 
 
-def _seen(value: object, address: re.Pattern[str]) -> object:
+def seen(value: object, address: re.Pattern[str] = _NOWHERE) -> object:
     """All that can be compared of it."""
     if isinstance(value, BaseModel):
         to_json: Any = getattr(value, "to_json", value.model_dump_json)
@@ -71,10 +74,10 @@ def _seen(value: object, address: re.Pattern[str]) -> object:
         return (
             type(value),
             address.sub("-", str(value)),
-            None if inner is None else _seen(inner, address),
+            None if inner is None else seen(inner, address),
         )
     if isinstance(value, list | tuple):
-        return [_seen(item, address) for item in value]
+        return [seen(item, address) for item in value]
     return value
 
 

@@ -1,4 +1,4 @@
-"""What goes wrong on the provider's side: one event, with the status and what is known of the usage;
+"""What goes wrong on the provider's side: one event, with its status and what is known of usage,
 and the error that the bare SDK raises."""
 
 from __future__ import annotations

@@ -221,8 +221,8 @@ def test_an_interrupt_of_a_thread_that_waits(
     before = signal.signal(signal.SIGUSR1, handle)
     instrument()
     try:
+        threading.Thread(target=interrupt).start()
         with workspace.track(), pytest.raises(error):
-            threading.Thread(target=interrupt).start()
             kind.create(client)(**kind.arguments)
     finally:
         signal.signal(signal.SIGUSR1, before)
