@@ -46,9 +46,15 @@ class Patch:
         self.before = vars(self.owner).get(self.name, _ABSENT)
         setattr(self.owner, self.name, self.value)
 
+    def taken_away(self) -> bool:
+        """Somebody has put back what was there before."""
+        return vars(self.owner).get(self.name, _ABSENT) is self.before
+
     def undo(self) -> bool:
         """False: somebody else has wrapped it since. Theirs stays, and calls ours, which lets every
         call through that is not watched."""
+        if self.taken_away():
+            return True
         if vars(self.owner).get(self.name, _ABSENT) is not self.value:
             return False
         if self.before is _ABSENT:
@@ -125,10 +131,15 @@ class Sdk(ABC):
                 self._patches.append(patch)
 
     def _set(self) -> None:
-        if not self._patches:
-            for patch in self.patches():
+        standing = {(patch.owner, patch.name): patch for patch in self._patches}
+        for patch in self.patches():
+            before = standing.get((patch.owner, patch.name))
+            if before is None:
                 patch.set()
                 self._patches.append(patch)
+                standing[patch.owner, patch.name] = patch
+            elif before.taken_away():
+                before.set()
 
     def _undo_unused(self) -> None:
         if self._all is None and not self._clients:
