@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import inspect
-import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from spendstream.producers.emitter import UsageEmitter
 from spendstream.producers.wrap.call import Call, Called, Extractor
+from spendstream.producers.wrap.stream import AsyncStream, Stream
 from spendstream.producers.wrap.switch import Patch
 
 _wrapped: Final[dict[tuple[int, str], Patch]] = {}
@@ -28,9 +28,13 @@ def wrap(
     if not callable(getattr(owner, name, None)):
         raise ValueError(f"method: {type(owner).__name__} has no method {name!r}")
     unwrap(owner, name)
-    original = (
-        method if inspect.isfunction(method) and inspect.isclass(owner) else getattr(owner, name)
-    )
+    kind: Any = type(method) if isinstance(method, staticmethod | classmethod) else None
+    if not inspect.isclass(owner):
+        kind, original = None, getattr(owner, name)
+    elif kind is not None:
+        original = method.__func__
+    else:
+        original = method if inspect.isfunction(method) else getattr(owner, name)
 
     def begin(kwargs: dict[str, Any]) -> Call:
         model = kwargs.get("model")
@@ -38,9 +42,7 @@ def wrap(
         return Call(called, emitter, extractor)
 
     wrapped = _watching(original, begin)
-    if isinstance(method, staticmethod | classmethod):
-        wrapped = staticmethod(wrapped)
-    patch = Patch(owner, name, wrapped)
+    patch = Patch(owner, name, wrapped if kind is None else kind(wrapped))
     try:
         patch.set()
     except (AttributeError, TypeError) as error:
@@ -89,90 +91,9 @@ async def _awaited(answer: Awaitable[Any], call: Call) -> Any:
 
 def _answered(answer: Any, call: Call) -> Any:
     """The answer, or what stands for a stream that is still to be read."""
-    if hasattr(answer, "__next__") or hasattr(answer, "__anext__"):
-        return _Stream(answer, call)
+    if hasattr(answer, "__next__"):
+        return Stream(answer, call)
+    if hasattr(answer, "__anext__"):
+        return AsyncStream(answer, call)
     call.ended(answer)
     return answer
-
-
-class _Stream:
-    """Stands for an iterator of chunks, of either kind, and passes as one of its class."""
-
-    def __init__(self, inner: Any, call: Call) -> None:
-        self._inner = inner
-        self._call = call
-        self._chunks: list[Any] = []
-        weakref.finalize(self, call.failed, GeneratorExit(), self._chunks)
-
-    @property  # type: ignore[misc]
-    def __class__(self) -> type:
-        return type(self._inner)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-    def __iter__(self) -> Any:
-        return self
-
-    def __next__(self) -> Any:
-        try:
-            chunk = next(self._inner)
-        except StopIteration:
-            self._call.ended(self._chunks)
-            raise
-        except BaseException as error:
-            self._call.failed(error, self._chunks)
-            raise
-        self._chunks.append(chunk)
-        return chunk
-
-    def __aiter__(self) -> Any:
-        return self
-
-    async def __anext__(self) -> Any:
-        try:
-            chunk = await self._inner.__anext__()
-        except StopAsyncIteration:
-            self._call.ended(self._chunks)
-            raise
-        except BaseException as error:
-            self._call.failed(error, self._chunks)
-            raise
-        self._chunks.append(chunk)
-        return chunk
-
-    def __enter__(self) -> Any:
-        entered = self._inner.__enter__()
-        return self if entered is self._inner else entered
-
-    def __exit__(self, *error: Any) -> Any:
-        try:
-            return self._inner.__exit__(*error)
-        finally:
-            self._call.failed(GeneratorExit(), self._chunks)
-
-    async def __aenter__(self) -> Any:
-        entered = await self._inner.__aenter__()
-        return self if entered is self._inner else entered
-
-    async def __aexit__(self, *error: Any) -> Any:
-        try:
-            return await self._inner.__aexit__(*error)
-        finally:
-            self._call.failed(GeneratorExit(), self._chunks)
-
-    def close(self) -> Any:
-        closed = self._inner.close()
-        if inspect.isawaitable(closed):
-            return self._closing(closed)
-        self._call.failed(GeneratorExit(), self._chunks)
-        return closed
-
-    async def aclose(self) -> Any:
-        return await self._closing(self._inner.aclose())
-
-    async def _closing(self, closed: Awaitable[Any]) -> Any:
-        try:
-            return await closed
-        finally:
-            self._call.failed(GeneratorExit(), self._chunks)
