@@ -19,6 +19,7 @@ from spendstream.producers.record import used
 from spendstream.producers.wrap import method as methods
 from spendstream.producers.wrap.anthropic import Anthropic
 from spendstream.producers.wrap.call import Extractor
+from spendstream.producers.wrap.forgotten import mind_exit
 from spendstream.producers.wrap.google import Google
 from spendstream.producers.wrap.openai import OpenAI
 from spendstream.producers.wrap.switch import Sdk, Watch
@@ -87,6 +88,7 @@ def instrument(
     """
     if emitter is None and used() is None:
         raise RuntimeError("no emitter: call use(UsageEmitter(...)) once, at start")
+    mind_exit()
     if method is not None:
         if provider is None:
             raise ValueError("provider: say who answers the method, as `openai`")

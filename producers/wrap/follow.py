@@ -8,12 +8,12 @@ asynchronous twins. Until its end the one response is of a subclass that has its
 from __future__ import annotations
 
 import functools
-import weakref
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final, Protocol
 
 from spendstream.producers.wrap.body import end_with
 from spendstream.producers.wrap.call import Call
+from spendstream.producers.wrap.forgotten import release, when_forgotten
 from spendstream.producers.wrap.seen import MAX_KEPT, Hiding, Seen, parsed
 
 _READING: Final = "_spendstream_reading"
@@ -28,7 +28,7 @@ def follow(response: Any, call: Call, *, hide_usage: bool = False) -> None:
         else _Body(call, text="json" in kinds)
     )
     kind: Any = type(response)
-    forgotten = weakref.finalize(response, reader.done, GeneratorExit())
+    forgotten = when_forgotten(response, reader.done, GeneratorExit())
     vars(response)[_READING] = _Reading(reader, kind, forgotten)
     response.__class__ = _followed(kind)
 
@@ -59,7 +59,7 @@ class _Reading:
         self._forgotten = forgotten
 
     def over(self, response: Any, error: BaseException | None) -> None:
-        self._forgotten.detach()
+        release(self._forgotten)
         self.reader.done(error)
         if vars(response).pop(_READING, None) is not None:
             response.__class__ = self._kind

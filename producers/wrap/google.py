@@ -11,12 +11,12 @@ import json
 import logging
 import re
 import sys
-import weakref
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
 
 from spendstream.producers.wrap import google_interactions, google_streams
 from spendstream.producers.wrap.call import Call, Called
+from spendstream.producers.wrap.forgotten import when_forgotten
 from spendstream.producers.wrap.seen import Seen
 from spendstream.producers.wrap.switch import Patch, Sdk, Watch
 from spendstream.schemas.usage import Usage
@@ -119,7 +119,7 @@ class Google(Sdk):
                 raise
             reading = _read_async(inner, seen := Seen(), call)
             # one that nobody begins to read runs no code of its own at its end
-            weakref.finalize(reading, call.failed, GeneratorExit(), seen)
+            when_forgotten(reading, call.failed, GeneratorExit(), seen)
             return reading
 
         return async_request_streamed

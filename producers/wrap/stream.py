@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 import inspect
-import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from spendstream.producers.wrap.call import Call
+from spendstream.producers.wrap.forgotten import when_forgotten
 
 
 class _Standing:
@@ -16,7 +16,7 @@ class _Standing:
         self._inner = inner
         self._call = call
         self._chunks: list[Any] = []
-        weakref.finalize(self, call.failed, GeneratorExit(), self._chunks)
+        when_forgotten(self, call.failed, GeneratorExit(), self._chunks)
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:

@@ -10,11 +10,12 @@ from typing import Any, Final, NamedTuple
 from pydantic import BaseModel
 
 from spendstream.producers import instrument, uninstrument
-from tests.fakes import Answer, FakeProviders
+from tests.fakes import Answer, FakeProviders, Received
 from tests.fakes.faults import Fault
 from tests.integration.wrap.kinds import Kind, close
 from tests.support.recording import Workspace
 
+Request = tuple[str, str, bytes, dict[str, str]]
 Use = Callable[[Any, FakeProviders], Awaitable[object]]
 
 
@@ -23,7 +24,7 @@ _NOWHERE: Final = re.compile("(?!)")
 
 class Outcome(NamedTuple):
     told: object
-    sent: list[tuple[str, str, bytes, dict[str, str]]]
+    sent: list[Request]
 
 
 async def beside(
@@ -51,7 +52,7 @@ async def beside(
             address = re.compile(re.escape(fake.url.removeprefix("http://")))
             return Outcome(
                 seen(told, address),
-                [(r.method, r.path, r.raw, _headers(r.headers, address)) for r in fake.requests],
+                [_request(r, address) for r in fake.requests],
             )
 
     bare = await once()
@@ -81,11 +82,21 @@ def seen(value: object, address: re.Pattern[str] = _NOWHERE) -> object:
     return value
 
 
-_OF_ITS_OWN = frozenset({"idempotency-key", "x-stainless-async"})
+_OF_ITS_OWN: Final = frozenset({"idempotency-key", "content-type"})
 
 
-def _headers(headers: dict[str, str], address: re.Pattern[str]) -> dict[str, str]:
+def _request(request: Received, address: re.Pattern[str]) -> Request:
     """But for what differs from one call to the next."""
-    return {
-        name: address.sub("-", value) for name, value in headers.items() if name not in _OF_ITS_OWN
+    headers = {
+        name: address.sub("-", value)
+        for name, value in request.headers.items()
+        if name not in _OF_ITS_OWN
     }
+    form = request.headers.get("content-type", "").startswith("multipart")
+    # a form's parts have a random text between them
+    return (
+        request.method,
+        request.path,
+        str(request.body).encode() if form else request.raw,
+        headers,
+    )

@@ -10,8 +10,14 @@ from google.genai import _api_client, chats, models
 
 
 def patched() -> dict[tuple[type, str], int]:
-    """The identities of the attributes: a wrapper may equal what it stands for, but is not it."""
-    return {(kind, name): id(value) for kind in _classes() for name, value in vars(kind).items()}
+    """The identities of the attributes: a wrapper may equal what it stands for, but is not it.
+    Flags are the SDK's own to change, as whether it has warned before."""
+    return {
+        (kind, name): id(value)
+        for kind in _classes()
+        for name, value in vars(kind).items()
+        if not isinstance(value, bool)
+    }
 
 
 def _classes() -> set[type]:
