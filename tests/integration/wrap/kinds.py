@@ -18,7 +18,7 @@ from google import genai
 from tests.fakes import Answer, FakeProviders, Usage
 from tests.support.recording import Json
 
-SAYS: Final = [{"role": "user", "content": "hi"}]
+SAYS: Final[Any] = [{"role": "user", "content": "hi"}]
 USAGE: Final = Usage(
     input_tokens=120, output_tokens=41, cache_read_input_tokens=30, reasoning_output_tokens=11
 )

@@ -168,7 +168,7 @@ def test_only_a_server_that_is_known_to_take_it_is_asked(
     with openai.OpenAI(base_url=url, api_key="k", http_client=http) as client:
         instrument(client, include_usage=said)
         with workspace.track():
-            chunks = list(
+            chunks: list[Any] = list(
                 client.chat.completions.create(model="gpt-4o", messages=SAYS, stream=True)
             )
     assert len(chunks) == 5

@@ -154,7 +154,7 @@ def _on_top(owner: type[Any], name: str, seen: list[str]) -> Any:
 def test_another_tool_on_top(name: str, workspace: Workspace, fake: FakeProviders) -> None:
     kind = BY_NAME[name]
     owner = {"openai": openai, "anthropic": anthropic}[name.partition("-")[0]]._base_client
-    base = owner.SyncAPIClient  # type: ignore[attr-defined]
+    base = owner.SyncAPIClient
     bare = vars(base)["request"]
     seen: list[str] = []
     instrument()
