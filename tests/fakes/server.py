@@ -41,7 +41,7 @@ class FakeProviders:
         self._seen = threading.Condition()
         self._server = Listener(self._record, self._answer)
         self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.004}, daemon=True
         )
         self._thread.start()
 
