@@ -69,7 +69,6 @@ class MissingError(Exception):
 class Received:
     """A request, and what became of it."""
 
-    number: int
     method: str
     path: str
     query: dict[str, str]
@@ -78,6 +77,8 @@ class Received:
     raw: bytes
     body: Json
     """Of JSON and of forms; empty where it was neither."""
+    number: int = 0
+    """The first one is 1."""
     provider: str = ""
     status: int | None = None
     """None: it was told none yet, or never."""

@@ -1,20 +1,18 @@
-"""An answer on its way to the client, and what goes wrong with it."""
+"""An answer on its way to the client, and what goes wrong on the way."""
 
 from __future__ import annotations
 
 import select
 import socket
 import time
-from collections.abc import Callable
 from http.client import responses
 from typing import Final
 
 from tests.fakes.answer import Received
-from tests.fakes.faults import Cuts, Delays, Empty, Fails, Fault, Hangs, Malformed
-from tests.fakes.reply import JSON, Reply, Streamed, Whole
+from tests.fakes.faults import Cuts, Delays, Fault, Hangs, Timing
+from tests.fakes.reply import Reply, Streamed, Whole
 
 _LOOK_S: Final = 0.01
-BROKEN: Final = b'{"id":"broken","choices":[{"index'
 
 
 class CutError(Exception):
@@ -28,61 +26,43 @@ class Connection:
         self._socket = sock
         self._request = request
 
-    def before(self, fault: Fault | None) -> None:
-        """What is to happen before anything is sent."""
-        match fault:
-            case Hangs(after=None):
-                self._hold(None)
-            case Delays(seconds=seconds, after=None):
-                self._hold(seconds)
-            case Cuts(after=None):
-                raise CutError
-
-    def send(self, reply: Reply, fault: Fault | None, error_chunk: Callable[[int], bytes]) -> None:
-        if isinstance(fault, Empty):
-            reply = Whole(b"", content_type=reply.content_type, headers=reply.headers)
+    def send(self, reply: Reply, fault: Fault | None) -> None:
+        timing = fault if isinstance(fault, Hangs | Delays | Cuts) else None
+        if timing is not None and timing.after is None:
+            self._happens(timing)
+            timing = None
         if isinstance(reply, Streamed):
-            self._send_stream(reply, fault, error_chunk)
+            self._send_stream(reply, timing)
         else:
-            self._send_whole(reply, fault)
+            self._send_whole(reply, timing)
 
-    def _send_whole(self, reply: Whole, fault: Fault | None) -> None:
-        body = BROKEN if isinstance(fault, Malformed) else reply.body
-        head = self._head(reply, reply.status, f"content-length: {len(body)}")
-        if not isinstance(fault, Hangs | Delays | Cuts) or fault.after is None:
-            self._socket.sendall(head + body)
+    def _send_whole(self, reply: Whole, fault: Timing | None) -> None:
+        message = self._head(reply, reply.status, f"content-length: {len(reply.body)}") + reply.body
+        if fault is None:
+            self._socket.sendall(message)
             return
-        half = len(body) // 2
-        self._socket.sendall(head + body[:half])
-        self._within(fault)
-        self._socket.sendall(body[half:])
+        half = len(message) - len(reply.body) // 2
+        self._socket.sendall(message[:half])
+        self._happens(fault)
+        self._socket.sendall(message[half:])
 
-    def _send_stream(
-        self, reply: Streamed, fault: Fault | None, error_chunk: Callable[[int], bytes]
-    ) -> None:
+    def _send_stream(self, reply: Streamed, fault: Timing | None) -> None:
         self._socket.sendall(self._head(reply, 200, "transfer-encoding: chunked"))
-        after = None if fault is None or isinstance(fault, Empty) else fault.after
-        at = None if after is None else min(after, len(reply.chunks))
-        for sent, chunk in enumerate((*reply.chunks, b"")):
-            if sent == at:
-                match fault:
-                    case Fails():
-                        self._chunk(error_chunk(sent))
-                        break
-                    case Malformed():
-                        self._chunk(b"data: " + BROKEN + b"\n\n")
-                    case Hangs() | Delays() | Cuts():
-                        self._within(fault)
-            if chunk:
-                self._chunk(chunk)
+        before = reply.chunks if fault is None else reply.chunks[: fault.after]
+        for chunk in before:
+            self._chunk(chunk)
+        if fault is not None:
+            self._happens(fault)
+        for chunk in reply.chunks[len(before) :]:
+            self._chunk(chunk)
         self._socket.sendall(b"0\r\n\r\n")
 
-    def _within(self, fault: Hangs | Delays | Cuts) -> None:
+    def _happens(self, fault: Timing) -> None:
         match fault:
             case Hangs():
                 self._hold(None)
-            case Delays(seconds=seconds):
-                self._hold(seconds)
+            case Delays():
+                self._hold(fault.seconds)
             case Cuts():
                 raise CutError
 
@@ -112,8 +92,3 @@ class Connection:
             readable, _, _ = select.select([self._socket], [], [], left)
             if readable and not self._socket.recv(1, socket.MSG_PEEK):
                 raise ConnectionResetError("the client hung up")
-
-
-def failure(fault: Fails, body: bytes) -> Whole:
-    wait = {} if fault.retry_after_s is None else {"retry-after": f"{fault.retry_after_s:g}"}
-    return Whole(body, fault.status, JSON, wait)

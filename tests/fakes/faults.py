@@ -18,8 +18,9 @@ class Fails:
     status: int = 500
     after: int | None = None
     message: str = "the fake fails, as it was told to"
-    retry_after_s: float | None = 0
-    """0: the SDKs try again at once. None: no such header."""
+    retry_after_ms: int | None = 1
+    """Told in whole seconds too. The SDKs of OpenAI and Anthropic take 0 for none, and wait half a
+    second or more. None: no such headers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,4 +55,6 @@ class Empty:
     """200 and no body."""
 
 
-Fault = Fails | Hangs | Delays | Cuts | Malformed | Empty
+Timing = Hangs | Delays | Cuts
+"""When, not what, is sent."""
+Fault = Timing | Fails | Malformed | Empty

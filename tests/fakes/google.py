@@ -70,6 +70,8 @@ def stream(request: Received, answer: Answer) -> Reply:
         )
         for i, part in enumerate(parts)
     ]
+    if request.query.get("alt") != "sse":
+        return whole(chunks)
     return Streamed([_chunk(chunk) for chunk in chunks])
 
 

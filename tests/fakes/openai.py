@@ -15,7 +15,9 @@ from tests.fakes.reply import Reply, Streamed, data, event, whole
 
 CREATED: Final = 1_795_000_000
 DONE: Final = b"data: [DONE]\n\n"
-_PATH: Final = re.compile(r"(?:/openai)?(?:/v1|/deployments/(?P<deployment>[^/]+))(?P<name>/.*)")
+_PATH: Final = re.compile(
+    r"(?:/v1|/openai(?:/v1|/deployments/(?P<deployment>[^/]+))?)(?P<name>/.*)"
+)
 _CATEGORIES: Final = (
     *("harassment", "harassment/threatening", "hate", "hate/threatening", "illicit"),
     *("illicit/violent", "self-harm", "self-harm/instructions", "self-harm/intent", "sexual"),
@@ -40,8 +42,7 @@ class OpenAI:
         if path is None:
             return None
         if path["deployment"] is not None:
-            # Azure's deployment is the model, whatever the body says
-            request.body["model"] = path["deployment"]
+            request.body.setdefault("model", path["deployment"])
         name = path["name"]
         if request.method == "GET":
             return models if name == "/models" else self._responses.stored(name)
@@ -55,7 +56,7 @@ class OpenAI:
             "/audio/speech": speech,
             "/moderations": moderations,
         }
-        return posts.get(name)
+        return posts.get(name) if request.method == "POST" else None
 
     def error(self, status: int, message: str, missing: str | None = None) -> Json:
         code = {401: "invalid_api_key", 429: "rate_limit_exceeded"}.get(status)
@@ -153,14 +154,16 @@ def models(request: Received, answer: Answer) -> Reply:
 
 
 def _head(request: Received, answer: Answer, prefix: str, kind: str) -> Json:
-    head = {
+    head: Json = {
         "id": f"{prefix}-{request.number}",
         "object": kind,
         "created": CREATED,
         "model": answer.model or request.body["model"],
         "system_fingerprint": "fp_fake",
     }
-    return head | ({"service_tier": answer.service_tier} if answer.service_tier else {})
+    if answer.service_tier and kind != "text_completion":
+        head["service_tier"] = answer.service_tier
+    return head
 
 
 def _stream(request: Received, answer: Answer, head: Json, choices: list[Json]) -> Reply:

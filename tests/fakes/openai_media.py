@@ -21,6 +21,9 @@ def images(request: Received, answer: Answer) -> Reply:
     request.needs("prompt")
     usage = {"usage": _of_images(answer.usage)} if answer.usage else {}
     if request.body.get("stream"):
+        if answer.usage:
+            # a stream does not say what the output was of
+            del usage["usage"]["output_tokens_details"]
         drawn = {**_DRAWN, "b64_json": _NOTHING, "created_at": CREATED}
         partial = {"type": "image_generation.partial_image", **drawn}
         partials = [{**partial, "partial_image_index": i} for i in range(answer.chunks)]
