@@ -64,7 +64,7 @@ class OpenAI(Stainless):
             provider,
             operation,
             _text(body, "model"),
-            otherwise=_otherwise(operation, body),
+            otherwise=otherwise(operation, body),
             background=body.get("background") is True,
         )
         if (
@@ -110,7 +110,7 @@ def _was_in_background(payload: Any) -> bool:
     return any(isinstance(one, Mapping) and one.get("background") is True for one in responses)
 
 
-def _otherwise(operation: str, body: Mapping[str, Any]) -> Extractor | None:
+def otherwise(operation: str, body: Mapping[str, Any]) -> Extractor | None:
     """What is billed by what was asked for: images by their number, speech by its characters."""
     if operation == "image_generation":
         return lambda payload: _images(payload, body)

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from pydantic import BaseModel
 
+from spendstream.producers.wrap.above import reported_above
 from spendstream.producers.wrap.call import Call, Called
 from spendstream.producers.wrap.follow import follow
 from spendstream.producers.wrap.switch import Patch, Sdk, Watch
@@ -94,7 +95,7 @@ class Stainless(Sdk):
         self, client: Any, options: Any, kwargs: dict[str, Any]
     ) -> tuple[Asked | None, Call | None]:
         watch = self.watched(client)
-        if watch is None:
+        if watch is None or reported_above():
             return None, None
         try:
             asked = self.asked(client, options, watch, stream=bool(kwargs.get("stream")))
@@ -151,8 +152,13 @@ def _ended(call: Call, body: Any) -> None:
     if not isinstance(body, Mapping):
         call.ended({})
         return
+    call.ended(without_words(body), _STATUS.get(body.get("status"), "ok"))
+
+
+def without_words(body: Mapping[str, Any]) -> dict[str, Any]:
+    """A response without what the model said: what is left is soon read."""
     payload = {name: value for name, value in body.items() if name not in _LONG}
     data = payload.get("data")
     if isinstance(data, list):  # images, of which the number counts, or vectors
         payload["data"] = [None] * len(data)
-    call.ended(payload, _STATUS.get(payload.get("status"), "ok"))
+    return payload
