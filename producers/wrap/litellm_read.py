@@ -3,8 +3,8 @@ but streams, else from what LiteLLM has read of it.
 
 Seen in LiteLLM 1.110: its `Usage` has everything inside the two totals, whatever the provider does
 (Anthropic's cache reads and writes are added to `prompt_tokens`, Gemini's and xAI's thinking to
-`completion_tokens`). Its `response_cost` is no provider's: it multiplies floats by a price list of
-its own.
+`completion_tokens`), but for what Gemini's tools put into the prompt. Its `response_cost` is no
+provider's: it multiplies floats by a price list of its own.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from spendstream.producers.extract import ExtractedUsage, usage_from
+from spendstream.producers.extract.google import searches
+from spendstream.producers.extract.plain import Object
 from spendstream.producers.wrap.call import Called
 from spendstream.producers.wrap.litellm_names import mapping
 from spendstream.producers.wrap.stainless import without_words
@@ -63,22 +65,34 @@ def has_reported(kwargs: Mapping[str, Any], response: object) -> bool:
 
 def put_together(response: object, *, sure: bool) -> ExtractedUsage | None:
     """What LiteLLM has read from a response or a stream; not `sure`: it may be its own estimate."""
-    block = mapping(_get(response, "usage"))
+    block = dict(mapping(_get(response, "usage")))
+    details = mapping(block.get("prompt_tokens_details"))
+    if tools := _count(details.get("tool_use_tokens")):  # Gemini's, beside the prompt
+        block["prompt_tokens"] = _count(block.get("prompt_tokens")) + tools
+        block.pop("total_tokens", None)  # has it of whole answers, not of streams
     names = ("model", "id", "service_tier")
     payload = {"usage": block, **{name: _get(response, name) for name in names}}
     usage = usage_from(payload, provider="openai") if block else None
     if usage is None or usage.input_tokens == usage.output_tokens == 0:
         return None  # it has zeros where it knows nothing
-    details = mapping(block.get("prompt_tokens_details"))
     written = mapping(details.get("cache_creation_token_details"))
-    tools = mapping(block.get("server_tool_use"))
-    searches = tools.get("web_search_requests") or details.get("web_search_requests")
-    changes: dict[str, Any] = {"web_searches": _count(searches)}
+    changes: dict[str, Any] = {
+        "tool_input_tokens": tools,
+        "web_searches": _searches(response, block, details, usage.model),
+    }
     if sum(kept := [_count(written.get(name)) for name in _KEPT]) == usage.cache_write_input_tokens:
         changes |= dict(zip(_KEPT.values(), kept, strict=True))
     if not sure:
         changes |= {"quality": "estimated", "conflicts": (), "provider_usage": None}
     return usage.model_copy(update=changes)
+
+
+def _searches(response: object, block: Object, details: Object, model: str | None) -> int:
+    grounded = _get(response, "vertex_ai_grounding_metadata")
+    if isinstance(grounded, list) and grounded:  # LiteLLM counts what Google does not bill
+        return searches([{"groundingMetadata": one} for one in grounded], model)
+    by_tool = mapping(block.get("server_tool_use")).get("web_search_requests")
+    return _count(by_tool or details.get("web_search_requests"))
 
 
 def _get(response: object, name: str) -> Any:

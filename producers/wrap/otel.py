@@ -10,6 +10,7 @@ is not recorded (its trace was not sampled) is not seen here: what is billed mus
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -61,7 +62,7 @@ class SpendstreamSpanProcessor(SpanProcessor):
     def __init__(self, emitter: UsageEmitter | None = None) -> None:
         self._emitter = emitter
         # no lock, since a finalizer may end a span: each step on the dict is atomic
-        self._spans: dict[_Key, _Known] = {}
+        self._spans: OrderedDict[_Key, _Known] = OrderedDict()
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         try:
@@ -69,7 +70,7 @@ class SpendstreamSpanProcessor(SpanProcessor):
             above = None if parent is None else (parent.trace_id, parent.span_id)
             self._spans[context.trace_id, context.span_id] = _Known(above, tracked())
             if len(self._spans) > _KEPT:
-                self._spans.pop(next(iter(self._spans)), None)
+                self._spans.popitem(last=False)
         except Exception:  # what is traced goes on
             log.debug("a span is not followed", exc_info=True)
 
@@ -90,12 +91,15 @@ class SpendstreamSpanProcessor(SpanProcessor):
         return emitter is None or emitter.flush(timeout_millis / 1000) == 0
 
     def _ended(self, span: ReadableSpan, emitter: UsageEmitter) -> None:
-        attributes, context = span.attributes or {}, span.context
+        context = span.context
+        attributes = dict(span.attributes or {})  # theirs takes a lock for each name
         if context is None or not (calls := names.calls_a_model(attributes)):
             return
         telling = {
             name: value for name, value in attributes.items() if name.startswith(names.TELLING)
         }
+        if not telling and calls is not True:  # most spans of a service
+            return
         usage = usage_from(telling, provider="otel")
         known = self._spans.get((context.trace_id, context.span_id)) or _Known(None, {})
         above = list(self._above(known))

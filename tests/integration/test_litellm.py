@@ -139,6 +139,35 @@ def test_one_event_a_call_with_exact_usage(
     assert len(collected.events) == 1
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("provider", "usage", "expected"),
+    [
+        (
+            "gemini",
+            Usage(30, 20, web_searches=2, audio_input_tokens=5, tool_input_tokens=4),
+            # Gemini 2.5 is billed for an answer that it has searched for, not for each query
+            {"audio_input_tokens": 5, "tool_input_tokens": 4, "web_searches": 1},
+        ),
+        ("anthropic", Usage(30, 20, web_searches=2), {"web_searches": 2}),
+    ],
+)
+def test_what_tools_used_is_the_same_of_a_stream_and_of_a_whole_answer(
+    fake: FakeProviders,
+    collected: Collected,
+    provider: str,
+    usage: Usage,
+    expected: dict[str, int],
+    stream: bool,
+) -> None:
+    fake.next(Answer(usage=usage))
+    with track(workspace_id="acme"):
+        call(stream, False, **at(fake, provider))
+    event = collected.one()
+    assert counts(event) == {"input_tokens": 30, "output_tokens": 20, **expected}
+    assert event.usage_quality == "measured"
+
+
 def test_a_stream_that_was_not_asked_for_its_usage_is_estimated(
     fake: FakeProviders, collected: Collected
 ) -> None:
@@ -236,6 +265,22 @@ def test_a_stream_that_is_dropped_half_read_is_cancelled(
 
     until(forgotten, 10)
     assert collected.one().status == "cancelled"
+
+
+@pytest.mark.parametrize("provider", ["openai", "anthropic"])
+def test_an_asynchronous_stream_that_is_closed_is_cancelled(
+    fake: FakeProviders, collected: Collected, provider: str
+) -> None:
+    async def work() -> None:
+        stream: Any = await litellm.acompletion(stream=True, **at(fake, provider))
+        await anext(stream)
+        await stream.aclose()
+
+    with track(workspace_id="acme"):
+        run(work)
+    gc.collect()
+    event = collected.one()
+    assert (event.status, event.workspace_id) == ("cancelled", "acme")
 
 
 @pytest.mark.parametrize("provider", ["openai", "anthropic"])
