@@ -114,7 +114,7 @@ def _generated(parts: Sequence[Object]) -> Found | None:
         found.model = text(part, "modelVersion") or found.model
         found.response_id = text(part, "responseId") or found.response_id
     candidates = [candidate for part in parts for candidate in objects(part, "candidates")]
-    found.counts["web_searches"] = _searches(candidates, found.model)
+    found.counts["web_searches"] = searches(candidates, found.model)
     if found.counts["output_tokens"] and count(said, "promptTokenCount") is None:
         found.conflicts.append("promptTokenCount is missing")
     blocked = any(block(part, "promptFeedback").get("blockReason") for part in parts)
@@ -145,7 +145,7 @@ def _session(parts: Sequence[Object], api: str | None) -> Found | None:
         rest = Found({"input_tokens": 0, "output_tokens": seen}, estimated=True)
         found = added([found, rest])
     if found is not None:
-        found.counts["web_searches"] = sum(_searches([content], None) for content in contents)
+        found.counts["web_searches"] = sum(searches([content], None) for content in contents)
     return found
 
 
@@ -254,7 +254,7 @@ def _tier(usage: Object) -> str | None:
     return _TRAFFIC.get(traffic) if isinstance(traffic, str | int) else None
 
 
-def _searches(grounded: Sequence[Object], model: str | None) -> int:
+def searches(grounded: Sequence[Object], model: str | None) -> int:
     """Billed Google searches ("Grounding with Google Search", pricing): from Gemini 3 on every
     query that is not empty and no repeat, before it the prompt, however many there were."""
     queries = set()

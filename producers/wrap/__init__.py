@@ -11,6 +11,7 @@ Who a call is for is what `track` says where it begins.
 
 from __future__ import annotations
 
+import importlib
 import sys
 from typing import Any, Final, TypeVar, overload
 
@@ -28,6 +29,7 @@ __all__ = ["instrument", "uninstrument"]
 
 T = TypeVar("T")
 
+_LITELLM: Final = "spendstream.producers.wrap.litellm_switch"  # which imports litellm
 _SDKS: Final[tuple[Sdk, ...]] = (OpenAI(), Anthropic(), Google())
 
 
@@ -65,7 +67,7 @@ def instrument(
     emitter: UsageEmitter | None = None,
 ) -> Any:
     """Record the calls of every supported SDK that is imported (`openai`, `anthropic`,
-    `google.genai`), of one client, or of one method of any object. Returns the target.
+    `google.genai`, `litellm`), of one client, or of one method of any object. Returns the target.
 
     A client does not change, nor what its calls return and raise. Calls outside of any
     `track(workspace_id=…)` are dropped, counted and logged as `untracked`.
@@ -99,6 +101,8 @@ def instrument(
         for sdk in _SDKS:
             if sdk.module in sys.modules:
                 sdk.watch_all(watch)
+        if "litellm" in sys.modules:
+            importlib.import_module(_LITELLM).register(emitter)
         return None
     sdk, client = _of(target)
     sdk.watch(client, watch)
@@ -112,6 +116,8 @@ def uninstrument(target: Any = None, method: str | None = None, /) -> None:
         methods.unwrap()
         for sdk in _SDKS:
             sdk.leave_all()
+        if _LITELLM in sys.modules:
+            sys.modules[_LITELLM].unregister()
         return
     methods.unwrap(target, method)
     if method is None and any(sdk.client(target) is not None for sdk in _SDKS):

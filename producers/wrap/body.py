@@ -18,8 +18,13 @@ def end_with(call: Call, body: Any) -> None:
     if not isinstance(body, Mapping):
         call.ended({})
         return
+    call.ended(without_words(body), _STATUS.get(body.get("status"), "ok"))
+
+
+def without_words(body: Mapping[str, Any]) -> dict[str, Any]:
+    """A response without what the model said: what is left is soon read."""
     payload = {name: value for name, value in body.items() if name not in _LONG}
     data = payload.get("data")
     if isinstance(data, list):  # images, of which the number counts, or vectors
         payload["data"] = [None] * len(data)
-    call.ended(payload, _STATUS.get(payload.get("status"), "ok"))
+    return payload

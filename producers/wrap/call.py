@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
@@ -28,6 +29,7 @@ log: Final = logging.getLogger("spendstream.wrap")
 Extractor = Callable[[Any], Usage | None]
 """What a response, or the list of a stream's chunks, used; None: unknown."""
 
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 _CANCELLED: Final = (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit)
 
 
@@ -73,28 +75,50 @@ class Call:
     __slots__ = ("_called", "_emitter", "_extract", "_fields", "_ms", "_ns", "_open")
 
     def __init__(
-        self, called: Called, emitter: UsageEmitter | None, extract: Extractor | None = None
+        self,
+        called: Called,
+        emitter: UsageEmitter | None,
+        extract: Extractor | None = None,
+        otherwise: Mapping[str, Any] = _NOTHING,
     ) -> None:
+        """`otherwise`: fields of the event where `track` says nothing of them."""
         self._called = called
         self._emitter = emitter
         self._extract = extract
-        self._fields: Mapping[str, Any] = tracked()
+        self._fields: Mapping[str, Any] = {**otherwise, **tracked()} if otherwise else tracked()
         self._ms = time.time_ns() // 1_000_000
         self._ns = time.perf_counter_ns()
         self._open = [True]
 
-    def failed(self, error: BaseException, payload: object = None) -> None:
+    @property
+    def open(self) -> bool:
+        """It has not ended."""
+        return bool(self._open)
+
+    def failed(
+        self, error: BaseException, payload: object = None, *, end_ms: int | None = None
+    ) -> None:
         """It raised, perhaps after a part of a stream."""
         kept = self._called.kept
         if kept is None or not kept.fetched:
-            self.ended(payload, "cancelled" if isinstance(error, _CANCELLED) else "error")
+            status: Status = "cancelled" if isinstance(error, _CANCELLED) else "error"
+            self.ended(payload, status, end_ms=end_ms)
 
-    def ended(self, payload: object, status: Status = "ok") -> None:
+    def ended(
+        self,
+        payload: object,
+        status: Status = "ok",
+        *,
+        end_ms: int | None = None,
+        first_ms: int | None = None,
+    ) -> None:
         """Emit the event; only the first of several ends does.
 
         Args:
-            payload: the response, or the chunks of a stream as far as they were read; None: there
-                was none.
+            payload: the response, or the chunks of a stream as far as they were read, or the usage
+                where it is known already; None: there was none.
+            end_ms: when it ended, where that is not now; first_ms: when the first of the answer
+                came. Milliseconds since 1970 UTC.
         """
         try:
             self._open.pop()  # atomic: a finalizer may come in between
@@ -107,12 +131,20 @@ class Call:
             return
         try:
             if emitter.enabled:
-                self._emit(emitter, end_ns, payload, status)
+                self._emit(emitter, end_ns, payload, status, end_ms, first_ms)
         except Exception as error:  # whatever it is, the call that was watched goes on
             log.exception("a call was not recorded")
             emitter.drop(Drop.INVALID, type(error).__name__, f"a call was not recorded: {error}")
 
-    def _emit(self, emitter: UsageEmitter, end_ns: int, payload: object, status: Status) -> None:
+    def _emit(
+        self,
+        emitter: UsageEmitter,
+        end_ns: int,
+        payload: object,
+        status: Status,
+        end_ms: int | None,
+        first_ms: int | None,
+    ) -> None:
         called, kept = self._called, self._called.kept
         event_ms = None
         if kept is not None and payload is not None:
@@ -127,12 +159,7 @@ class Call:
                 if event_ms is None:
                     return
         if "workspace_id" not in self._fields:
-            emitter.drop(
-                Drop.UNTRACKED,
-                "untracked",
-                f"a call of {called.provider} was made outside of any"
-                " track(workspace_id=...), so nobody could be charged for it",
-            )
+            untracked(emitter, called.provider)
             return
         try:
             usage = self._usage(payload)
@@ -142,6 +169,7 @@ class Call:
         read: dict[str, Any] = (
             usage.event_fields() if isinstance(usage, ExtractedUsage) else {"usage": usage}
         )
+        duration_ms = self._within(end_ms, (end_ns - self._ns) // 1_000_000)
         fields: dict[str, Any] = {
             **read,
             "provider": called.provider,
@@ -152,17 +180,24 @@ class Call:
         }
         if kept is None or not kept.fetched:
             fields["started_at_ms"] = self._ms
-            fields["duration_ms"] = (end_ns - self._ns) // 1_000_000
+            fields["duration_ms"] = duration_ms
         if isinstance(payload, Seen) and payload.first_ns is not None:
             fields["time_to_first_token_ms"] = (payload.first_ns - self._ns) // 1_000_000
+        elif first_ms is not None:
+            fields["time_to_first_token_ms"] = self._within(first_ms, duration_ms)
         if event_ms is None:
-            emitter.emit(_event(fields))
+            emitter.emit(event_of(fields))
         else:
-            emitter.emit(_event(fields), id=read.get("response_id"), time_ms=event_ms)
+            emitter.emit(event_of(fields), id=read.get("response_id"), time_ms=event_ms)
+
+    def _within(self, at_ms: int | None, lived_ms: int) -> int:
+        """Milliseconds from the begin to then; all of them where a clock was set meanwhile."""
+        passed = lived_ms if at_ms is None else at_ms - self._ms
+        return passed if 0 <= passed <= lived_ms else lived_ms
 
     def _usage(self, payload: object) -> Usage | None:
-        if payload is None:
-            return None
+        if payload is None or isinstance(payload, Usage):
+            return payload
         called = self._called
         if self._extract is not None:
             usage = self._extract(payload)
@@ -186,7 +221,17 @@ def _of_stream(seen: Seen, called: Called) -> ExtractedUsage | None:
     return usage
 
 
-def _event(fields: dict[str, Any]) -> UsageEvent:
+def untracked(emitter: UsageEmitter, provider: str) -> None:
+    """Count a call that nobody can be charged for."""
+    emitter.drop(
+        Drop.UNTRACKED,
+        "untracked",
+        f"a call of {provider} was made outside of any"
+        " track(workspace_id=...), so nobody could be charged for it",
+    )
+
+
+def event_of(fields: dict[str, Any]) -> UsageEvent:
     """Without what does not fit, as tags that several `track` within each other gave too many of: a
     call that is billed is not lost for that."""
     try:

@@ -66,7 +66,7 @@ class OpenAI(Stainless):
             provider,
             operation,
             _text(body, "model"),
-            otherwise=_otherwise(operation, body),
+            otherwise=otherwise(operation, body),
             kept=Kept(_end_ms, whole_later=True) if body.get("background") is True else None,
         )
         if (
@@ -114,7 +114,7 @@ def _end_ms_of_background(response: Mapping[str, Any]) -> int | None:
     return _end_ms(response) if response.get("background") is True else None
 
 
-def _otherwise(operation: str, body: Mapping[str, Any]) -> Extractor | None:
+def otherwise(operation: str, body: Mapping[str, Any]) -> Extractor | None:
     """What is billed by what was asked for: images by their number, speech by its characters."""
     if operation == "image_generation":
         return lambda payload: _images(payload, body)

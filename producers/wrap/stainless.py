@@ -11,6 +11,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
+from spendstream.producers.wrap.above import reported_above
 from spendstream.producers.wrap.answer import answered
 from spendstream.producers.wrap.call import Call, Called
 from spendstream.producers.wrap.switch import Patch, Sdk, Watch
@@ -86,7 +87,7 @@ class Stainless(Sdk):
         self, client: Any, options: Any, kwargs: dict[str, Any]
     ) -> tuple[Asked | None, Call | None]:
         watch = self.watched(client)
-        if watch is None:
+        if watch is None or reported_above():
             return None, None
         try:
             asked = self.asked(client, options, watch, stream=bool(kwargs.get("stream")))

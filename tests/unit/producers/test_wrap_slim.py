@@ -30,7 +30,7 @@ class Looking(Call):
 
     __slots__ = ("payload",)
 
-    def ended(self, payload: object, status: Any = "ok") -> None:
+    def ended(self, payload: object, status: Any = "ok", **_: Any) -> None:
         self.payload = payload
 
 
