@@ -25,7 +25,7 @@ def answered(call: Call, answer: Any, *, hide_usage: bool = False) -> None:
         if response is None:  # a transcription as text
             call.ended({})
         elif response.status_code >= 400:  # which the SDK is still to raise
-            call.ended(None, "error")
+            call.failed(RuntimeError(f"status {response.status_code}"))
         elif not response.is_closed:
             follow(response, call, hide_usage=hide_usage)
         elif "json" in response.headers.get("content-type", ""):

@@ -42,7 +42,7 @@ class Recording:
         return Workspace(self)
 
     def of(self, workspace_id: str) -> list[Json]:
-        """All events so far, each with its `id`."""
+        """All events so far, each with its `id` and `time`."""
         assert self.emitter.flush(20) == 0
         self.read(self.emitter.stats.delivered + self._elsewhere)
         return self._events[workspace_id]
@@ -56,9 +56,13 @@ class Recording:
             if message is None or message.error() is not None:
                 continue
             event = json.loads(message.value() or b"")
-            event_id = dict(message.headers() or [])["ce_id"]
+            headers = dict(message.headers() or [])
+            event_id, time_ = headers["ce_id"], headers["ce_time"]
             assert isinstance(event_id, bytes)
-            self._events[event["workspace_id"]].append({**event, "id": event_id.decode()})
+            assert isinstance(time_, bytes)
+            self._events[event["workspace_id"]].append(
+                {**event, "id": event_id.decode(), "time": time_.decode()}
+            )
             self._read += 1
 
     def from_elsewhere(self, workspace_id: str) -> list[Json]:

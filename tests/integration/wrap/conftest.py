@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -19,9 +20,11 @@ def recording(kafka: KafkaServer) -> Iterator[Recording]:
 
 
 @pytest.fixture
-def workspace(recording: Recording) -> Iterator[Workspace]:
+def workspace(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
     """Whose calls are recorded once something is instrumented; at the end nothing is any more, and
     the SDKs have the attributes that they had before."""
+    # which another test may have loaded, and would make other estimates of streams that are cut off
+    monkeypatch.delitem(sys.modules, "tiktoken", raising=False)
     before = patched()
     use(recording.emitter)
     yield recording.workspace()

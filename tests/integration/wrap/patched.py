@@ -6,7 +6,7 @@ import anthropic._base_client
 import httpx
 import httpx2
 import openai._base_client
-from google.genai import _api_client, chats, models
+from google.genai import _api_client, chats, client, models
 
 
 def patched() -> dict[tuple[type, str], int]:
@@ -29,6 +29,8 @@ def _classes() -> set[type]:
         models.AsyncModels,
         chats.Chat,
         chats.AsyncChat,
+        client.Client,
+        client.AsyncClient,
         httpx.Response,
         httpx2.Response,
     )
