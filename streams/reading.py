@@ -128,8 +128,10 @@ def read_to_end(reader: LogReader, topic: str, partition: int, start: int) -> It
     progress = time.monotonic()
     try:
         while True:
-            messages = committed.consume(_POLL, timeout=1.0)
+            # asking for many waits for all of them, mostly in vain: for one, then for what is there
+            messages = committed.consume(1, timeout=1.0)
             if messages:
+                messages += committed.consume(_POLL, timeout=0)
                 progress = time.monotonic()
             elif time.monotonic() - progress > _STALL_S:
                 raise Recoverable(f"{topic}/{partition}: nothing read for {_STALL_S:.0f} s")

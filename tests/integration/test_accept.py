@@ -21,7 +21,7 @@ from tests.integration.test_late_workers import calls, check_once, resolved
 from tests.servers.apache import ApacheKafka
 from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.kafka import KafkaServer
-from tests.support.command_line import ask
+from tests.support.command_line import Runs, ask, run, run_here
 from tests.support.exact import check_counted, check_exact, check_seq
 from tests.support.records import Call, calls_of_now
 from tests.support.rig import PARTITIONS, Rig
@@ -31,7 +31,7 @@ from tests.support.waiting import until
 pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("accept")]
 
 LOOKS_AGAIN_S = 90
-"""A halted worker looks every 30 seconds."""
+"""More than it takes until a halted worker looks again."""
 
 
 @pytest.fixture
@@ -41,11 +41,12 @@ def rig(apache_broker: KafkaServer, tmp_path: Path) -> Iterator[Rig]:
     rig.close()
 
 
-def partitions(rig: Rig, *arguments: str) -> tuple[int, Any, str]:
+def partitions(rig: Rig, *arguments: str, by: Runs = run_here) -> tuple[int, Any, str]:
     """Exit code, JSON and sentences of `spendstream partitions`."""
     return ask(
         "partitions",
         *arguments,
+        by=by,
         SPENDSTREAM_BOOTSTRAP_SERVERS=rig.bootstrap,
         SPENDSTREAM_WORKER_GROUP=rig.group,
     )
@@ -121,8 +122,7 @@ def test_an_input_made_anew(rig: Rig, topic: str) -> None:
     accept_all(rig, topic)
     rig.wait_taken(1_200, topic=topic)
     check_went_on(rig, first + again[:200])
-    worker = rig.workers[-1]
-    worker.kill()
+    rig.kill_all()
     rig.worker().wait_ready()
     send(rig, topic, again[200:])
     rig.wait_taken(1_600, topic=topic)
@@ -186,7 +186,7 @@ def test_what_was_deleted_although_it_is_kept_for_ever(rig: Rig, topic: str) -> 
     delete_first(rig, topic)
     halt(rig, "RetentionOvertook")
     accept_all(rig, topic)
-    rig.workers[-1].kill()
+    rig.kill_all()
     rig.worker().wait_ready()  # it is not asked about again
     rig.send(after)
     rig.wait_taken(600)
@@ -273,7 +273,7 @@ def test_ids_made_anew(rig: Rig) -> None:
     accept_all(rig, "workspace.ids")
     rig.send(after)
     rig.wait_taken(600)
-    rig.workers[-1].kill()
+    rig.kill_all()
     rig.worker().wait_ready()
     rig.send(after[:50])  # ids that were written since are known to whoever reads them again
     rig.wait_taken(650)
@@ -305,13 +305,13 @@ def test_a_disk_that_was_replaced(
         if topic == "usage.events":
             rig.send(first[:100])
         halt(rig, "LogTruncated")
-        rig.workers[-1].kill()
+        rig.kill_all()
         rig.send(again)
         halt(rig, "LogTruncated")
         assert len(rig.rows("usage.priced")) == 300
         accept_all(rig, topic)
         rig.wait_taken(1_000 if topic == "usage.events" else 900)
-        rig.workers[-1].kill()
+        rig.kill_all()
         rig.worker().wait_ready()
         rig.send(again[:50])
         rig.wait_settled()
@@ -346,7 +346,7 @@ def test_a_checkpoint_that_is_gone_is_never_taken_for_a_first_start(rig: Rig, ra
     rig.make_anew("workspace.checkpoint")
     if ran_on:
         until(lambda: len(rig.checkpoints()) == PARTITIONS, 40, lambda: worker.log[-3000:])
-        worker.kill()
+        rig.kill_all()
     halt(rig, "EpochChanged" if ran_on else "CheckpointLost")
     assert len(rig.rows("usage.priced")) == 300
     if not ran_on:
@@ -382,7 +382,7 @@ def test_where_nothing_is_lost_nothing_is_written_and_nobody_disturbed(rig: Rig)
     sent = calls_of_now(0, 300)
     rig.send(sent)
     rig.wait_settled()
-    code, done, told = partitions(rig, "accept", "1", "--yes")
+    code, done, told = partitions(rig, "accept", "1", "--yes", by=run)
     assert (code, done) == (failures.OK, {"partition": 1, "accepted": []}), told
     assert partitions(rig, "accept", str(PARTITIONS), "--yes")[0] == failures.WRONG_INPUT
     assert all(not one["accepted"] for one in rig.checkpoints().values())
@@ -404,7 +404,7 @@ def test_a_partition_that_cannot_be_looked_at_hides_no_other(rig: Rig) -> None:
     stranger.begin_transaction()
     stranger.produce("workspace.checkpoint", None, b'["","stranger"]', 0)
     assert stranger.flush(10) == 0
-    code, found, _ = partitions(rig, "show")
+    code, found, _ = partitions(rig, "show", by=run)
     assert code == failures.UNAVAILABLE
     assert [one["halted"] for one in found] == [None] * PARTITIONS
     assert "committed records end at" in found[0]["why"][0]
@@ -420,7 +420,7 @@ def test_nobody_is_asked_where_nobody_can_answer(rig: Rig) -> None:
     rig.wait_settled()
     worker.stop()
     rig.make_anew("usage.events")
-    code, _, told = partitions(rig, "accept", "0")
+    code, _, told = partitions(rig, "accept", "0", by=run)
     assert code == failures.WRONG_INPUT
     assert "--yes" in told
     assert not rig.checkpoints()[0]["accepted"]

@@ -238,7 +238,7 @@ def test_a_checkpoint_that_a_hanging_transaction_hides_is_waited_for(rig: Rig) -
     sent = [Call(f"a{n}", time.time_ns() // 10**6, "ws-1") for n in range(10)]
     rig.send(sent)
     until(lambda: len(rig.rows("usage.priced")) == 10, 30)
-    worker.kill()
+    rig.kill_all()
     again = rig.worker()
     until(lambda: "HangingTransaction" in again.log, 40, lambda: again.log[-3000:])
     stranger.abort_transaction(30)

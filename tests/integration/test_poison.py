@@ -16,7 +16,7 @@ from tests.support.rig import SESSION_S, Rig
 from tests.support.waiting import until
 from tests.support.workers import Worker
 
-pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("engine")]
+pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("poison")]
 
 _WORKER = """
 import sys
@@ -78,7 +78,7 @@ def test_poison_is_found_and_kept_and_all_else_is_counted(rig: Rig) -> None:
     rig.send([*good[:1_500], bad[0], *good[1_500:3_900], bad[1], *good[3_900:]])
     first = failing_worker(rig, "poison")
     until(lambda: "core_failed" in first.log, 40, lambda: first.log[-3000:])
-    first.kill()  # in the middle of the search: the next one starts over
+    rig.kill_all()  # in the middle of the search: the next one starts over
 
     second = failing_worker(rig, "poison")
     outcomes = rig.wait_settled()["usage.events"]
@@ -122,7 +122,7 @@ def test_a_core_that_fails_without_any_record_halts_and_skips_nothing(rig: Rig) 
     until(lambda: "WorkerAtFault" in worker.log, 40, lambda: worker.log[-3000:])
     assert "not the record's fault. Nothing was skipped" in worker.log
     assert rig.rows("usage.dead") == []
-    worker.kill()
+    rig.kill_all()
     rig.worker()
     rig.wait_settled()
     check_exact(rig, good)

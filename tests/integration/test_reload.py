@@ -24,7 +24,7 @@ from tests.integration.loader_rig import Loader, Rig, alert, priced, rig
 from tests.servers.apache import ApacheKafka
 from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.kafka import KafkaServer
-from tests.support.command_line import ask
+from tests.support.command_line import Runs, ask, run, run_here
 from tests.support.topics import delete_records
 
 pytestmark = [
@@ -53,11 +53,12 @@ def config(loading: Rig) -> LoaderConfig:
     )
 
 
-def partitions(loading: Rig, *arguments: str) -> tuple[int, Any, str]:
+def partitions(loading: Rig, *arguments: str, by: Runs = run_here) -> tuple[int, Any, str]:
     """Exit code, JSON and sentences of `spendstream partitions`."""
     return ask(
         "partitions",
         *arguments,
+        by=by,
         SPENDSTREAM_BOOTSTRAP_SERVERS=loading.kafka.bootstrap_servers,
         SPENDSTREAM_CLICKHOUSE_URL=loading.clickhouse.url,
         SPENDSTREAM_CLICKHOUSE_DATABASE=loading.database,
@@ -87,10 +88,10 @@ def test_what_clickhouse_lost_is_loaded_again(loading: Rig) -> None:
     assert first.stop() == 0
     truncate(loading)
     stops(loading, loading.start(), "Behind", "`spendstream partitions reload 0`")
-    code, found, _ = partitions(loading, "show")
+    code, found, _ = partitions(loading, "show", by=run)
     assert code == failures.NOT_RIGHT
     assert [one["sink"]["stopped"] for one in found] == ["Behind", None]
-    code, done, told = partitions(loading, "reload", "0", "--yes")
+    code, done, told = partitions(loading, "reload", "0", "--yes", by=run)
     assert (code, done["reloads"]) == (failures.OK, {USAGE_PRICED: 0}), told
     assert [one["sink"]["stopped"] for one in partitions(loading, "show")[1]] == [None, None]
     loading.loaders[-1].kill()

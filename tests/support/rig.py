@@ -12,6 +12,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 
 from tests.support import header_names, topics
+from tests.support.groups import leave_for
 from tests.support.records import Call, Headers
 from tests.support.waiting import until
 from tests.support.workers import Worker
@@ -57,6 +58,11 @@ class Rig:
         for worker in self.workers:
             if worker.running():
                 worker.kill()
+
+    def kill_all(self) -> None:
+        """kill -9, and nobody waits for the end of their sessions: their group hears of it."""
+        self.close()
+        leave_for(self.bootstrap, self.group)
 
     def make_anew(self, *names: str) -> None:
         """Topics of ours, all where none is named."""

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from spendstream.streams import runner
 from spendstream.streams.worker import WorkerConfig, run
-runner._HALTED_RETRY_S = 5.0  # half a minute for people; here it would be most of a test
+runner._HALTED_RETRY_S = 3.0  # half a minute for people; here it would be most of a test
 ready, bootstrap, group, session = sys.argv[1:]
 run(WorkerConfig(bootstrap, group, Path(ready), session_timeout_s=float(session)))
 """
@@ -23,6 +23,8 @@ _SINK = """
 import sys
 from pathlib import Path
 from spendstream.sinks.clickhouse.loader import LoaderConfig, run
+from spendstream.sinks.late import window
+window.RESEND_SECONDS = 10.0  # a minute in production; two heartbeats of the worker are enough here
 ready, bootstrap, group, url, database, session = sys.argv[1:]
 run(LoaderConfig(bootstrap, url, database, group, Path(ready), session_timeout_s=float(session)))
 """
