@@ -236,7 +236,8 @@ def test_what_became_of_late_events_is_sent_again(
     rig: Rig, clickhouse: ClickHouseServer, clickhouse_database: str
 ) -> None:
     worker = rig.worker().wait_ready()
-    sink = rig.sink(clickhouse.url, clickhouse_database, session_s=40).wait_ready()
+    # two heartbeats instead of a minute: here somebody waits for it
+    sink = rig.sink(clickhouse.url, clickhouse_database, session_s=40, resend_s=10).wait_ready()
     rig.send(calls(1, 30, 2 * DAY_MS))
     until(lambda: resolved(rig) == 30, 60)
     sink.pause()

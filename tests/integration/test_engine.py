@@ -229,7 +229,7 @@ def test_a_hanging_transaction_of_a_stranger_delays_but_loses_nothing(
 def test_a_checkpoint_that_a_hanging_transaction_hides_is_waited_for(rig: Rig) -> None:
     """Were the end that shows taken for the end of the log, all since would be priced again."""
     home = partition_of("ws-1", PARTITIONS)
-    worker = rig.worker().wait_ready()
+    rig.worker().wait_ready()
     stranger = rig.producer(**{"transactional.id": "stranger", "transaction.timeout.ms": 60_000})
     stranger.init_transactions(30)
     stranger.begin_transaction()

@@ -11,6 +11,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 
+from spendstream.sinks.late.window import RESEND_SECONDS
 from tests.support import header_names, topics
 from tests.support.groups import leave_for
 from tests.support.records import Call, Headers
@@ -47,10 +48,16 @@ class Rig:
         self.workers.append(worker)
         return worker
 
-    def sink(self, url: str, database: str, session_s: float = 10.0) -> Worker:
+    def sink(
+        self,
+        url: str,
+        database: str,
+        session_s: float = 10.0,
+        resend_s: float = RESEND_SECONDS,
+    ) -> Worker:
         name = f"sink-{len(self.workers)}"
-        group = f"{self.group}-sink"
-        sink = Worker.sink(self.directory, name, self.bootstrap, group, url, database, session_s)
+        arguments = (self.bootstrap, f"{self.group}-sink", url, database, session_s, resend_s)
+        sink = Worker.sink(self.directory, name, *arguments)
         self.workers.append(sink)
         return sink
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from spendstream.sinks.late.window import RESEND_SECONDS
 from tests.support.waiting import until
 
 _STREAM = """
@@ -24,8 +25,8 @@ import sys
 from pathlib import Path
 from spendstream.sinks.clickhouse.loader import LoaderConfig, run
 from spendstream.sinks.late import window
-window.RESEND_SECONDS = 10.0  # a minute in production; two heartbeats of the worker are enough here
-ready, bootstrap, group, url, database, session = sys.argv[1:]
+ready, bootstrap, group, url, database, session, resend = sys.argv[1:]
+window.RESEND_SECONDS = float(resend)
 run(LoaderConfig(bootstrap, url, database, group, Path(ready), session_timeout_s=float(session)))
 """
 
@@ -61,8 +62,11 @@ class Worker:
         url: str,
         database: str,
         session_s: float,
+        resend_s: float = RESEND_SECONDS,
     ) -> Worker:
-        return cls(_SINK, directory, name, bootstrap, group, url, database, str(session_s))
+        """`resend_s`: how long a worker's mark stands still until late rows are sent again."""
+        arguments = (bootstrap, group, url, database, str(session_s), str(resend_s))
+        return cls(_SINK, directory, name, *arguments)
 
     @property
     def log(self) -> str:
