@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple, TypeAlias
 
+from spendstream.schemas.call_kinds import CALL_KINDS, OTHER_CALLS
+
 Filters: TypeAlias = Mapping[str, str | Sequence[str]]
 
 TAG_PREFIX: Final = "tag:"
@@ -16,6 +18,23 @@ class Group(NamedTuple):
 
     columns: tuple[str, ...]
     value: str
+
+
+def _kind() -> str:
+    """SQL of a call's kind, from a raw row."""
+    cases = []
+    for name, kind in CALL_KINDS.items():
+        ways = []
+        if kind.operations:
+            ways.append(f"operation IN {_literals(kind.operations)}")
+        if kind.used:
+            ways.append(f"hasAny(mapKeys(usage_details), array{_literals(kind.used)})")
+        cases.append(f"{' OR '.join(ways)}, '{name}'")
+    return f"multiIf({', '.join(cases)}, '{OTHER_CALLS}')"
+
+
+def _literals(names: Sequence[str]) -> str:
+    return "(" + ", ".join(f"'{name}'" for name in names) + ")"
 
 
 NAMED: Final = {
@@ -31,6 +50,8 @@ NAMED: Final = {
     ),
     "api_key": Group(("api_key_id",), "api_key_id"),
     "quality": Group(("cost_quality",), "cost_quality"),
+    "operation": Group(("operation",), "operation"),
+    "kind": Group(("operation", "usage_details"), _kind()),
 }
 PERIODS: Final = {
     "hour": ("toStartOfHour({time})", "%Y-%m-%dT%H:00:00Z", timedelta(hours=1)),
@@ -53,9 +74,9 @@ class Table(NamedTuple):
     columns: frozenset[str]
 
 
-_COMMON: Final = frozenset({"provider", "model"})
+_COMMON: Final = frozenset({"provider", "model", "cost_quality"})
 _BY_WORKSPACE: Final = _COMMON | {"workspace_id"}
-_TYPED: Final = _BY_WORKSPACE | {"request_type", "cost_quality"}
+_TYPED: Final = _BY_WORKSPACE | {"request_type"}
 
 # the fewest rows first: the first that has all that is asked for is read
 ROLLUPS: Final = (

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias, get_args
 
 from clickhouse_connect.driver.client import Client
 
@@ -29,10 +29,28 @@ from spendstream.api.report_tables import (
     cheapest,
     values,
 )
+from spendstream.schemas.period import from_ms
+from spendstream.schemas.records import CostQuality
 
 __all__ = ["GROUPS", "Filters", "ReportError", "Row", "Statement", "build", "plain", "report"]
 
 Row: TypeAlias = dict[str, Any]
+
+QUALITIES: Final[tuple[str, ...]] = get_args(CostQuality)
+UNKNOWN_QUALITY: Final = "unknown"
+"""Of rollup rows that are older than the quality in them and than the raw rows."""
+
+_SUMS: Final = {
+    "requests": "1",
+    "input_tokens": "ifNull(input_tokens, 0)",
+    "output_tokens": "ifNull(output_tokens, 0)",
+    "cost": "ifNull(cost, 0)",
+    "charge": "ifNull(charge, 0)",
+    "input_cost": "input_cost",
+    "output_cost": "output_cost",
+}
+"""A rollup's column, and its value in a raw row."""
+_BY_QUALITY: Final = ("requests", "cost", "charge")
 
 
 class ReportError(ValueError):
@@ -65,8 +83,11 @@ def report(
 
     Returns:
         One dict a group: the names of `group_by` with their values (None where an event has
-        none), `requests`, `input_tokens`, `output_tokens`, `total_tokens`, `cost_usd`,
-        `charge_usd`, `unpriced_requests`. Grouped by task or trackable, only calls that have one.
+        none), `requests`, `input_tokens`, `output_tokens`, `total_tokens`; `cost_usd` and its
+        `input_cost_usd`, `output_cost_usd` and `other_cost_usd` (searches, fetches, fees);
+        `charge_usd`; `by_quality`: by what the cost rests on, `requests`, `cost_usd` and
+        `charge_usd`; `unpriced_requests`. Grouped by task or trackable, only calls that have one,
+        and `models`, `first_call` and `last_call`.
 
     Raises:
         ReportError: unknown group or filter, a group given twice, or a time without a zone; every
@@ -74,24 +95,46 @@ def report(
     """
     statement = build(group_by, start, end, filters)
     result = client.query(statement.sql, parameters=statement.parameters)
-    rows = []
-    for found in result.result_rows:
-        names, sums = found[: len(group_by)], found[len(group_by) :]
-        requests, input_tokens, output_tokens, cost, charge, unpriced = sums
-        row: Row = {
-            group: name if name != "" else None for group, name in zip(group_by, names, strict=True)
-        }
-        row |= {
-            "requests": int(requests),
-            "input_tokens": int(input_tokens),
-            "output_tokens": int(output_tokens),
-            "total_tokens": int(input_tokens) + int(output_tokens),
-            "cost_usd": plain(cost),
-            "charge_usd": plain(charge),
-            "unpriced_requests": int(unpriced),
-        }
-        rows.append(row)
-    return rows
+    return [_row(group_by, found) for found in result.result_rows]
+
+
+def _row(group_by: Sequence[str], found: Sequence[Any]) -> Row:
+    names, figures = found[: len(group_by)], iter(found[len(group_by) :])
+    row: Row = {
+        group: name if name != "" else None for group, name in zip(group_by, names, strict=True)
+    }
+    requests, input_tokens, output_tokens, cost, charge, input_cost, output_cost = (
+        next(figures) for _ in _SUMS
+    )
+    qualities = {name: tuple(next(figures) for _ in _BY_QUALITY) for name in QUALITIES}
+    row |= {
+        "requests": int(requests),
+        "input_tokens": int(input_tokens),
+        "output_tokens": int(output_tokens),
+        "total_tokens": int(input_tokens) + int(output_tokens),
+        "cost_usd": plain(cost),
+        "input_cost_usd": plain(input_cost),
+        "output_cost_usd": plain(output_cost),
+        "other_cost_usd": plain(cost - input_cost - output_cost),
+        "charge_usd": plain(charge),
+        "by_quality": {name: _rests(*of) for name, of in qualities.items()},
+        "unpriced_requests": int(qualities["unpriced"][0]),
+    }
+    if left := requests - sum(of[0] for of in qualities.values()):
+        costs, charges = (sum(of[at] for of in qualities.values()) for at in (1, 2))
+        row["by_quality"][UNKNOWN_QUALITY] = _rests(left, cost - costs, charge - charges)
+    if _has_calls(group_by):
+        row["models"] = list(next(figures))
+        row["first_call"], row["last_call"] = (_iso(next(figures)) for _ in range(2))
+    return row
+
+
+def _rests(requests: int, cost: Decimal | int, charge: Decimal | int) -> Row:
+    return {"requests": int(requests), "cost_usd": plain(cost), "charge_usd": plain(charge)}
+
+
+def _iso(moment_ms: int) -> str:
+    return from_ms(moment_ms).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def build(
@@ -124,11 +167,15 @@ def build(
             conditions.append(f"{source.time} {sign} {moment}")
     columns = [f"{value} AS g{number}" for number, value in enumerate(selected)]
     groups = ", ".join(f"g{number}" for number in range(len(selected)))
-    sql = f"SELECT {', '.join([*columns, *_measures(source)])} FROM {source.name}"
+    measures = _measures(source)
+    if _has_calls(group_by):
+        measures += _calls(source)
+    sql = f"SELECT {', '.join([*columns, *measures])} FROM {source.name}"
     if conditions:
         sql += f" WHERE {' AND '.join(conditions)}"
     if groups:
-        sql += f" GROUP BY {groups} ORDER BY {groups}"
+        # a migration may have left rows of nothing in a rollup
+        sql += f" GROUP BY {groups} HAVING {measures[0]} != 0 ORDER BY {groups}"
     return Statement(source.name, sql, parameters)
 
 
@@ -186,14 +233,27 @@ def _value(group: str, source: Table, parameters: dict[str, Any]) -> str:
 
 
 def _measures(source: Table) -> list[str]:
-    if source.name == RAW:
-        return [
-            "count()",
-            "sum(ifNull(input_tokens, 0))",
-            "sum(ifNull(output_tokens, 0))",
-            "sum(ifNull(cost, 0))",
-            "sum(ifNull(charge, 0))",
-            "countIf(cost_quality = 'unpriced')",
-        ]
-    sums = ("requests", "input_tokens", "output_tokens", "cost", "charge", "unpriced")
-    return [f"sum({column})" for column in sums]
+    """The sums, then those of each quality."""
+    value = {name: raw if source.name == RAW else name for name, raw in _SUMS.items()}
+    return [
+        *(f"sum({value[name]})" for name in _SUMS),
+        *(
+            f"sumIf({value[name]}, cost_quality = '{quality}')"
+            for quality in QUALITIES
+            for name in _BY_QUALITY
+        ),
+    ]
+
+
+def _has_calls(group_by: Sequence[str]) -> bool:
+    """Whether its rows tell of single calls: those of a task or trackable do."""
+    return any(group in ONLY_WITH for group in group_by)
+
+
+def _calls(source: Table) -> list[str]:
+    first, last = ("counted",) * 2 if source.name == RAW else ("first_call", "last_call")
+    return [
+        "arraySort(groupUniqArray(concat(provider, '/', model)))",
+        f"toUnixTimestamp64Milli(min({first}))",
+        f"toUnixTimestamp64Milli(max({last}))",
+    ]

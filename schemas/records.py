@@ -21,7 +21,7 @@ from spendstream.schemas.reasons import Reason
 
 Integer = Annotated[int, Ge(0)]
 Money = Annotated[str, Field(pattern=r"^-?[0-9]{1,38}$")]
-CostQuality = Literal["measured", "estimated", "conflicting", "unpriced"]
+CostQuality = Literal["measured", "provider_reported", "estimated", "conflicting", "unpriced"]
 AlertKind = Literal["limit_violation", "credit_threshold", "overage_started"]
 
 

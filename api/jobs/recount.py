@@ -30,7 +30,7 @@ class ManifestError(ValueError):
 
 
 class Counted(NamedTuple):
-    """One event that counts. `cost` in USD; None: unpriced."""
+    """One event that counts. Costs in USD; None: unpriced, and the others 0."""
 
     workspace_id: str
     id: str
@@ -43,6 +43,8 @@ class Counted(NamedTuple):
     input_tokens: int
     output_tokens: int
     cost: Decimal | None
+    input_cost: Decimal
+    output_cost: Decimal
 
 
 @dataclass(slots=True)
@@ -99,19 +101,27 @@ def recount(events: Iterable[Mapping[str, Any]]) -> Recount:
         key = (event["workspace_id"], event["id"])
         if key in result:
             continue
-        result[key] = Counted(
-            *key,
-            event["time_ms"],
-            event.get("user_id"),
-            event["provider"],
-            event["model"],
-            event.get("request_type"),
-            event.get("status") or "ok",
-            event.get("input_tokens") or 0,
-            event.get("output_tokens") or 0,
-            prices.cost(event),
-        )
+        result[key] = counted(key, event, prices)
     return result
+
+
+def counted(key: tuple[str, str], event: Mapping[str, Any], prices: Prices) -> Counted:
+    """The event of a (workspace, id), priced."""
+    cost = prices.cost(event)
+    return Counted(
+        *key,
+        event["time_ms"],
+        event.get("user_id"),
+        event["provider"],
+        event["model"],
+        event.get("request_type"),
+        event.get("status") or "ok",
+        event.get("input_tokens") or 0,
+        event.get("output_tokens") or 0,
+        None if cost is None else cost.total,
+        ZERO if cost is None else cost.input,
+        ZERO if cost is None else cost.output,
+    )
 
 
 def month_of(time_ms: int) -> str:

@@ -10,6 +10,8 @@ Like recount.py it shares no code with what it checks. The rules, written down a
 - A model that has a price for input and none for any output is sold by its input. One that is
   sold by the hour, page or character is not sold by tokens, where some of these were used.
 - A blocked call never reached the provider: it costs nothing.
+- Of a cost, input is what went in (tokens, audio, characters, pages), output what came out, with
+  citations; searches and fees by request are neither.
 - A call without usage, of an unknown model, or in which something was used that has no price, is
   unpriced; so is one with another model's tokens that are.
 """
@@ -69,20 +71,35 @@ COUNTS: Final = {
 """Parts of the tokens: an event's name of the count → genai-prices'."""
 
 BESIDE: Final = {
-    "citation_tokens": ("output_citation_tokens",),
-    "audio_input_ms": ("input_audio_seconds", "audio_seconds"),
-    "audio_output_ms": ("output_audio_seconds", "audio_seconds"),
-    "input_characters": ("input_characters",),
-    "pages": ("input_document_pages",),
-    "web_searches": ("web_searches",),
-    "search_units": ("rerank_searches",),
+    "citation_tokens": ("output", ("output_citation_tokens",)),
+    "audio_input_ms": ("input", ("input_audio_seconds", "audio_seconds")),
+    "audio_output_ms": ("output", ("output_audio_seconds", "audio_seconds")),
+    "input_characters": ("input", ("input_characters",)),
+    "pages": ("input", ("input_document_pages",)),
+    "web_searches": ("other", ("web_searches",)),
+    "search_units": ("other", ("rerank_searches",)),
 }
-"""What is counted beside the tokens, and the prices it may be sold by; the first there is."""
+"""Counted beside the tokens: its side, and the prices it may be sold by; the first there is."""
 
 REGISTRY: Final = UnitRegistry(unit_data)
 MILLION: Final = 1_000_000
 FINEST: Final = Decimal(1).scaleb(-12)
 """USD a million tokens: 18 decimals of a dollar a token."""
+
+
+class Cost(NamedTuple):
+    """USD, each a whole number of pico-USD; `other` is neither input nor output."""
+
+    input: Decimal
+    output: Decimal
+    other: Decimal
+
+    @property
+    def total(self) -> Decimal:
+        return EXACT.add(EXACT.add(self.input, self.output), self.other)
+
+
+NOTHING: Final = Cost(ZERO, ZERO, ZERO)
 
 
 class _Share(NamedTuple):
@@ -117,14 +134,14 @@ class Prices:
         self._models: dict[tuple[str, str], tuple[str, ModelInfo, bool] | None] = {}
         self._sold: dict[tuple[int, str, str, str], _Sold] = {}
 
-    def cost(self, event: Mapping[str, Any]) -> Decimal | None:
-        """USD, a whole number of pico-USD; None where the event is unpriced.
+    def cost(self, event: Mapping[str, Any]) -> Cost | None:
+        """None where the event is unpriced.
 
         `event` has the fields of a usage event's data and of its usage side by side, and `model`;
         `other_models` has mappings of the same, or their JSON.
         """
         if event.get("status") == "blocked":
-            return ZERO
+            return NOTHING
         if event.get("input_tokens") is None:
             return None
         cost = self._own(event, own=True)
@@ -134,26 +151,26 @@ class Prices:
             added = self._own({**theirs, **{key: event.get(key) for key in conditions}}, own=False)
             if cost is None or added is None:
                 return None
-            cost = EXACT.add(cost, added)
+            cost = _both(cost, added)
         return cost
 
-    def _own(self, event: Mapping[str, Any], own: bool) -> Decimal | None:
+    def _own(self, event: Mapping[str, Any], own: bool) -> Cost | None:
         """Without other models' tokens. `own`: not those themselves, which are no request."""
         found = self._model(event["provider"], event["model"])
         if found is None:
             return None
         sold = self._prices(event, *found)
         total = event["input_tokens"]
-        costs = [_beside(event, sold) if own else ZERO]
+        costs = [_beside(event, sold) if own else NOTHING]
         if sold.tokens or not any(event.get(name) for name in BESIDE):
             costs.append(_tokens(event, sold))
         if own and (fee := sold.published.get("requests_kcount")) is not None:
-            costs.append(_cost(Decimal(1), fee, 1000, total))
-        cost = ZERO
+            costs.append(_of("other", _cost(Decimal(1), fee, 1000, total)))
+        cost = NOTHING
         for one in costs:
             if one is None:
                 return None
-            cost = EXACT.add(cost, one)
+            cost = _both(cost, one)
         return cost
 
     def _prices(
@@ -243,7 +260,15 @@ def _shares(published: Mapping[str, Decimal | TieredPrices]) -> tuple[_Share, ..
     )
 
 
-def _tokens(event: Mapping[str, Any], sold: _Sold) -> Decimal | None:
+def _of(side: str, amount: Decimal) -> Cost:
+    return NOTHING._replace(**{side: amount})
+
+
+def _both(one: Cost, other: Cost) -> Cost:
+    return Cost(*map(EXACT.add, one, other))
+
+
+def _tokens(event: Mapping[str, Any], sold: _Sold) -> Cost | None:
     total = event["input_tokens"]
     counts = {"input_tokens": total, "output_tokens": event.get("output_tokens") or 0}
     for ours, theirs in COUNTS.items():
@@ -254,11 +279,11 @@ def _tokens(event: Mapping[str, Any], sold: _Sold) -> Decimal | None:
     for side in ("input", "output"):
         if not _fits(side, sold.tokens, divided, counts[f"{side}_tokens"]):
             return None
-    cost = ZERO
+    cost = NOTHING
     for share, quantity in zip(sold.tokens, divided, strict=True):
         if quantity:
             own = _cost(Decimal(quantity), share.price, share.per, total, sold.times)
-            cost = EXACT.add(cost, own)
+            cost = _both(cost, _of(share.side, own))
     return cost
 
 
@@ -278,9 +303,9 @@ def _fits(side: str, shares: tuple[_Share, ...], divided: list[int], tokens: int
     return True
 
 
-def _beside(event: Mapping[str, Any], sold: _Sold) -> Decimal | None:
-    cost = ZERO
-    for name, keys in BESIDE.items():
+def _beside(event: Mapping[str, Any], sold: _Sold) -> Cost | None:
+    cost = NOTHING
+    for name, (side, keys) in BESIDE.items():
         quantity = Decimal(event.get(name) or 0)
         if not quantity:
             continue
@@ -294,7 +319,8 @@ def _beside(event: Mapping[str, Any], sold: _Sold) -> Decimal | None:
                 quantity = max(quantity, Decimal(10))  # seconds a request, at least
         times = sold.times if name == "citation_tokens" else Decimal(1)
         price = sold.published[unit.price_key]
-        cost = EXACT.add(cost, _cost(quantity, price, unit.per, event["input_tokens"], times))
+        own = _cost(quantity, price, unit.per, event["input_tokens"], times)
+        cost = _both(cost, _of(side, own))
     # Anthropic's fetches cost their tokens alone; of others, and of images by number, it is unknown
     if event.get("web_fetches") and sold.seller != "anthropic":
         return None

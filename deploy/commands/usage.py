@@ -1,16 +1,25 @@
-"""`spendstream usage`: what is left of a workspace's credit and limits."""
+"""`spendstream usage`: what is left of a workspace's credit and limits; what a task has used."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
 from spendstream.deploy import failures
-from spendstream.deploy.commands.options import Json, Timeout, wait
-from spendstream.deploy.console import CommandError, credit_bar, out, print_json, styled, working
+from spendstream.deploy.commands.options import Json, Timeout, bootstrap_servers, wait
+from spendstream.deploy.commands.report import Shown, dollars, rests_on, table_of
+from spendstream.deploy.console import (
+    CommandError,
+    credit_bar,
+    out,
+    print_json,
+    styled,
+    visible,
+    working,
+)
 from spendstream.deploy.home import Home
 from spendstream.deploy.settings import load
 from spendstream.schemas import WorkspaceState
@@ -22,13 +31,34 @@ _DECISION = {"allow": "green", "warn": "yellow", "block": "red"}
 
 def usage(
     workspace: Annotated[str, typer.Argument(help="Id of the workspace.")],
+    task: Annotated[
+        str | None, typer.Option(metavar="ID", help="What this task of it has used and cost.")
+    ] = None,
+    trackable: Annotated[
+        str | None, typer.Option(metavar="TYPE/ID", help="The same of a trackable.")
+    ] = None,
     settled: Annotated[
         bool, typer.Option("--settled", help="First wait until all that was sent is counted.")
     ] = False,
     timeout: Timeout = 120.0,
     json: Json = False,
 ) -> None:
-    """Credit, overage and limits of a workspace, as the worker decides by them."""
+    """Credit, overage and limits of a workspace, as the worker decides by them.
+
+    With --task or --trackable instead its totals, from the first call to the
+    last, as they are stored.
+    """
+    if task is not None and trackable is not None:
+        raise typer.BadParameter("--task and --trackable: one of them")
+    if task is not None:
+        print_lifetime(workspace, "task", task, settled, timeout, json)
+    elif trackable is not None:
+        print_lifetime(workspace, "trackable", trackable, settled, timeout, json)
+    else:
+        print_state(workspace, settled, timeout, json)
+
+
+def print_state(workspace: str, settled: bool, timeout: float, json: bool) -> None:
     from spendstream.api.restore import read_stored_states
     from spendstream.api.settled import wait_published
     from spendstream.api.state import read_workspace_states
@@ -53,6 +83,49 @@ def usage(
         print_json(as_json(states[workspace]))
     else:
         show(states[workspace])
+
+
+def print_lifetime(
+    workspace: str,
+    what: Literal["task", "trackable"],
+    name: str,
+    settled: bool,
+    timeout: float,
+    json: bool,
+) -> None:
+    from spendstream.api.lifetimes import lifetime
+    from spendstream.deploy.clickhouse import reading
+
+    settings = load()
+    with reading(settings) as (_, client):
+        if settled:
+            wait(bootstrap_servers(settings), client, timeout)
+        with working("adding up"):
+            found = lifetime(client, workspace, what, name)
+    if found is None:
+        raise CommandError(
+            f"workspace {workspace!r} has no call of {what} {name!r}", failures.UNAVAILABLE
+        )
+    if json:
+        print_json(found)
+    else:
+        show_lifetime(found, what)
+
+
+def show_lifetime(found: dict[str, Any], what: str) -> None:
+    """Its costs by model, and all of it."""
+    charge = styled(dollars(found["charge_usd"]), "bold")
+    name = styled(found[what], "bold")
+    requests = f"  for {found['requests']:,} requests"
+    out.print(Text.assemble(name, f"  {what} of {visible(found['workspace'])}  ", charge, requests))
+    out.print(table_of(found["by_model"], ["provider", "model"], Shown.COSTS))
+    out.print(
+        f"{found['input_tokens']:,} input and {found['output_tokens']:,} output tokens, "
+        f"{found['first_call']} to {found['last_call']}",
+        style="dim",
+    )
+    if told := rests_on([found]):
+        out.print(told, style="dim")
 
 
 def as_json(state: WorkspaceState) -> dict[str, Any]:

@@ -152,8 +152,7 @@ class Loading:
         )
         if rows != intent.rows:
             return stored
-        self._until("counting inserts", self._store.count_inserts)
-        if intent.trusts_token(self._store.inserts_seen, time.time_ns() // 1_000_000):
+        if self._trusts_token(intent):
             token = intent.token(table.topic, self.partition)
             self._until(
                 "inserting again",
@@ -180,7 +179,9 @@ class Loading:
             if time.monotonic() - self._proven_at > PROOF_SECONDS:
                 self._prove({table.topic: intent})
             begun = time.monotonic()
-            self._store.insert(table, rows, token)
+            # an attempt without an answer may have gone in, and a migration come after it
+            if attempts == 1 or not self._is_there(table, intent):
+                self._store.insert(table, rows, token)
 
         self._until("inserting", attempt)
         if work.again or attempts > 1:
@@ -217,12 +218,11 @@ class Loading:
             )
 
     def _is_there(self, table: Table, intent: Intent) -> bool:
-        """Past half of what ClickHouse remembers of tokens, whether the rows are in the raw table.
+        """Where the token is not trusted any more, whether the rows are in the raw table.
 
         Under a token that is forgotten they would be doubled. Raises Undecided where some are.
         """
-        self._until("counting inserts", self._store.count_inserts)
-        if intent.trusts_token(self._store.inserts_seen, time.time_ns() // 1_000_000):
+        if self._trusts_token(intent):
             return False
         there = self._until(
             "counting rows",
@@ -237,6 +237,12 @@ class Loading:
                 f" {self.partition}`, and restart the sink"
             )
         return there > 0
+
+    def _trusts_token(self, intent: Intent) -> bool:
+        self._until("counting inserts", self._store.count_inserts)
+        migrated_ms = self._until("looking for migrations", self._store.migrated_ms)
+        now_ms = time.time_ns() // 1_000_000
+        return intent.trusts_token(self._store.inserts_seen, now_ms, migrated_ms)
 
     def _prove(self, entries: dict[str, Intent]) -> None:
         """Write intents, which only the partition's owner can."""

@@ -29,7 +29,8 @@ from spendstream.sinks.clickhouse.errors import MigrationError
 
 LOCK: Final = "schema_migrations_lock"
 STALE_LOCK_SECONDS: Final = 600
-"""A migrator that died leaves its lock behind; none of ours takes this long."""
+"""A migrator that died leaves its lock behind. One that lives renews it before each statement; a
+longer INSERT of its is waited for by whoever takes the lock over."""
 LOCK_CHECK_SECONDS: Final = 1.0
 """A loader looks for the lock this often, so after twice that no new insert begins."""
 _TABLE_ALREADY_EXISTS: Final = 57
@@ -90,6 +91,7 @@ def migrate(client: Client, database: str = DATABASE, wait_seconds: float = 60) 
             _wait_for_inserts(client, wait_seconds)
         for migration in pending:
             for statement in migration.statements:
+                client.command(f"ALTER TABLE {LOCK} MODIFY COMMENT '{migration.name}'")
                 client.command(statement)
             client.insert(
                 "schema_migrations",
@@ -148,7 +150,7 @@ def _lock(client: Client, wait_seconds: float) -> Iterator[None]:
 
 
 class _Held(NamedTuple):
-    """A lock: its table's id, `host:pid` of who made it, seconds since then."""
+    """A lock: its table's id, `host:pid` of who made it, seconds since it was made or renewed."""
 
     uuid: UUID
     holder: str

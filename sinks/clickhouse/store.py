@@ -208,6 +208,13 @@ class Store:
             self.inserts_seen = int(str(rows[0][0]))
             self._counted_at = time.monotonic()
 
+    def migrated_ms(self) -> int:
+        """When the last migration was applied, in milliseconds since 1970."""
+        rows = self.query(
+            "SELECT toUnixTimestamp64Milli(max(applied_at)) FROM schema_migrations", {}
+        )
+        return int(str(rows[0][0]))
+
     def count(self, table: Table, partition: int, after: int, upto: int) -> int:
         """Rows of the raw table with `after` < seq ≤ `upto`."""
         rows = self.query(

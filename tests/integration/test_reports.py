@@ -8,22 +8,71 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import combinations
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from clickhouse_connect.driver.client import Client
 
+from spendstream.api.jobs.recount_prices import Prices
+from spendstream.api.lifetimes import lifetime
 from spendstream.api.records import alerts, dead_letter_counts, dead_letters, overage
-from spendstream.api.reports import GROUPS, Row, build, report
+from spendstream.api.reports import GROUPS, Row, build, plain, report
 from spendstream.api.summary import summary
 from spendstream.schemas import Plan, Usage, UsageEvent
+from spendstream.schemas.records import CostQuality
 from tests.integration.stored import NOON, Figures, Sent, refused, some_events
 from tests.servers.clickhouse import ClickHouseServer
 
 pytestmark = [pytest.mark.clickhouse, pytest.mark.xdist_group("reports")]
 
 ALL_GROUPS = ["tag:team" if group == "tag" else group for group in GROUPS]
-EVENTS = some_events()
+KINDS: list[tuple[str, str, str, dict[str, Any]]] = [
+    ("embedding", "embeddings", "openai/text-embedding-3-small", {"output_tokens": 0}),
+    ("rerank", "rerank", "cohere/rerank-v3.5", {"search_units": 3}),
+    ("image_generation", "image_generation", "openai/gpt-image-1", {"image_output_tokens": 40}),
+    ("image_generation", "chat", "gcp.gemini/gemini-2.5-flash-image", {"image_output_tokens": 40}),
+    ("image_generation", "image_generation", "openai/no-such-model", {"images": 2}),
+    ("video_generation", "video_generation", "openai/no-such-model", {}),
+    ("audio", "transcription", "groq/whisper-large-v3", {"audio_input_ms": 60_000}),
+    ("audio", "chat", "gcp.gemini/gemini-2.5-flash", {"audio_input_tokens": 90}),
+    ("audio", "speech", "openai/no-such-model", {}),
+    ("vision", "chat", "gcp.gemini/gemini-2.5-flash", {"image_input_tokens": 90}),
+    ("document", "chat", "mistral_ai/mistral-ocr-latest", {"pages": 7}),
+    ("chat", "chat", "openai/gpt-4o", {"web_searches": 2}),
+    ("chat", "text_completion", "openai/gpt-4o", {}),
+]
+"""Kind, operation, model, what was used beside 100 tokens of input and 50 of output."""
+
+
+def of_every_kind() -> list[Sent]:
+    """Ids begin with the kind."""
+    sent = []
+    for n, (kind, operation, model, used) in enumerate(KINDS):
+        provider, _, name = model.partition("/")
+        time_ms = NOON + 1_000 * n
+        event = UsageEvent(
+            provider=provider,
+            operation=operation,
+            response_model=name,
+            usage=Usage(**{"input_tokens": 100, "output_tokens": 50, **used}),
+            workspace_id="ws-1",
+            task_id="of-every-kind",
+        )
+        sent.append(Sent(f"{kind}/{n}", time_ms, time_ms + 20, event))
+    return sent
+
+
+EVENTS = [*of_every_kind(), *some_events()]
+PRICES = Prices()
+COSTS = {
+    sent.id: PRICES.cost(
+        sent.event.model_dump()
+        | (sent.event.usage.model_dump() if sent.event.usage else {})
+        | {"model": sent.event.model, "time_ms": sent.time_ms}
+    )
+    for sent in EVENTS
+}
+"""Recounted by the arithmetic of `verify`, which shares no code with the worker's."""
 NOON_TIME = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
@@ -45,19 +94,54 @@ def client(clickhouse: ClickHouseServer) -> Iterator[Client]:
 
 
 def by_hand(groups: list[str], events: list[Sent] = EVENTS) -> list[Row]:
-    """Requests and tokens by group, worked out from the events themselves."""
-    found: dict[tuple[Any, ...], Row] = {}
+    """Every figure by group, from the events themselves; costs by the recount's arithmetic."""
+    found: dict[tuple[Any, ...], list[Sent]] = {}
     for sent in events:
         names = tuple(name_of(group, sent) for group in groups)
         if any(n is None for g, n in zip(groups, names, strict=True) if g in ("task", "trackable")):
             continue
-        row = found.setdefault(names, {"requests": 0, "input_tokens": 0, "output_tokens": 0})
-        usage = sent.event.usage
-        row["requests"] += 1
-        row["input_tokens"] += usage.input_tokens if usage else 0
-        row["output_tokens"] += usage.output_tokens if usage else 0
+        found.setdefault(names, []).append(sent)
     ordered = sorted(found.items(), key=lambda item: tuple(name or "" for name in item[0]))
-    return [dict(zip(groups, names, strict=True)) | row for names, row in ordered]
+    return [dict(zip(groups, names, strict=True)) | figures(groups, of) for names, of in ordered]
+
+
+def figures(groups: list[str], events: list[Sent]) -> Row:
+    usages = [sent.event.usage for sent in events if sent.event.usage]
+    costs = [COSTS[sent.id] for sent in events]
+    known = [cost for cost in costs if cost is not None]
+    input_tokens = sum(usage.input_tokens for usage in usages)
+    output_tokens = sum(usage.output_tokens for usage in usages)
+    charge = plain(sum((cost.total for cost in known), Decimal(0)))
+    row: Row = {
+        "requests": len(events),
+        "input_tokens": input_tokens,
+        "output_tokens": output_tokens,
+        "total_tokens": input_tokens + output_tokens,
+        "cost_usd": charge,
+        "input_cost_usd": plain(sum((cost.input for cost in known), Decimal(0))),
+        "output_cost_usd": plain(sum((cost.output for cost in known), Decimal(0))),
+        "other_cost_usd": plain(sum((cost.other for cost in known), Decimal(0))),
+        "charge_usd": charge,
+        "by_quality": {},
+        "unpriced_requests": costs.count(None),
+    }
+    for quality in get_args(CostQuality):
+        of = [sent for sent in events if name_of("quality", sent) == quality]
+        own = [cost.total for sent in of if (cost := COSTS[sent.id]) is not None]
+        amount = plain(sum(own, Decimal(0)))
+        row["by_quality"][quality] = {
+            "requests": len(of),
+            "cost_usd": amount,
+            "charge_usd": amount,
+        }
+    if "task" in groups or "trackable" in groups:
+        times = [datetime.fromtimestamp(sent.time_ms / 1000, UTC) for sent in events]
+        row["models"] = sorted({f"{s.event.provider}/{s.event.model}" for s in events})
+        row["first_call"], row["last_call"] = (
+            moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            for moment in (min(times), max(times))
+        )
+    return row
 
 
 def name_of(group: str, sent: Sent) -> str | None:
@@ -76,8 +160,9 @@ def name_of(group: str, sent: Sent) -> str | None:
         case "tag:team":
             return event.tags.get("team")
         case "quality":
-            unknown = event.model == "no-such-model" or event.usage is None
-            return "unpriced" if unknown and event.status != "blocked" else event.usage_quality
+            return "unpriced" if COSTS[sent.id] is None else event.usage_quality
+        case "kind":
+            return sent.id.partition("/")[0] if "/" in sent.id else "chat"
         case "hour":
             return f"{moment:%Y-%m-%dT%H:00:00Z}"
         case "day":
@@ -88,11 +173,6 @@ def name_of(group: str, sent: Sent) -> str | None:
     return value
 
 
-def counts(rows: list[Row], groups: list[str]) -> list[Row]:
-    wanted = [*groups, "requests", "input_tokens", "output_tokens"]
-    return [{name: row[name] for name in wanted} for row in rows]
-
-
 @pytest.mark.parametrize(
     "groups",
     [[], *([g] for g in ALL_GROUPS), *(list(pair) for pair in combinations(ALL_GROUPS, 2))],
@@ -100,12 +180,12 @@ def counts(rows: list[Row], groups: list[str]) -> list[Row]:
 )
 def test_every_group_equals_the_events_and_the_raw_rows(client: Client, groups: list[str]) -> None:
     rows = report(client, groups)
-    assert counts(rows, groups) == by_hand(groups)
+    assert rows == by_hand(groups)
     assert sum(Decimal(row["cost_usd"]) for row in rows) == Decimal(from_raw(client, groups))
     for row in rows:
-        assert row["total_tokens"] == row["input_tokens"] + row["output_tokens"]
-        assert row["charge_usd"] == row["cost_usd"]
-        for name in ("cost_usd", "charge_usd"):
+        sides = [Decimal(row[f"{side}_cost_usd"]) for side in ("input", "output", "other")]
+        assert sum(sides) == Decimal(row["cost_usd"])
+        for name in (name for name in row if name.endswith("_usd")):
             text = row[name]
             assert "E" not in text
             assert "." not in text or text[-1] not in "0."
@@ -133,7 +213,16 @@ def test_bounds_are_from_inclusive_to_exclusive(
     low = start.timestamp() * 1000 if start else 0
     high = end.timestamp() * 1000 if end else 1e15
     inside = [sent for sent in EVENTS if low <= sent.time_ms < high]
-    assert counts(report(client, groups, start, end), groups) == by_hand(groups, inside)
+    assert report(client, groups, start, end) == by_hand(groups, inside)
+
+
+@pytest.mark.parametrize(("what", "name"), [("task", "of-every-kind"), ("trackable", "doc/d-0")])
+def test_a_lifetime_is_all_of_a_task_or_trackable(client: Client, what: Any, name: str) -> None:
+    inside = [s for s in EVENTS if s.event.workspace_id == "ws-1" and name_of(what, s) == name]
+    (expected,) = by_hand(["workspace", what], inside)
+    by_model = by_hand(["provider", "model"], inside)
+    assert lifetime(client, "ws-1", what, name) == expected | {"by_model": by_model}
+    assert lifetime(client, "ws-2", what, "no such") is None
 
 
 def test_filters_keep_what_is_named(client: Client) -> None:
@@ -143,7 +232,7 @@ def test_filters_keep_what_is_named(client: Client) -> None:
         for s in EVENTS
         if s.event.workspace_id in ("ws-1", "ws-2") and s.event.user_id == "user-1"
     ]
-    assert counts(rows, ["model"]) == by_hand(["model"], inside)
+    assert rows == by_hand(["model"], inside)
     nobody = report(client, [], filters={"user": ""})
     assert nobody[0]["requests"] == sum(s.event.user_id is None for s in EVENTS)
     no_task = report(client, [], filters={"task": ""})
@@ -172,7 +261,10 @@ def test_filters_keep_what_is_named(client: Client) -> None:
         (["trackable", "model"], None, None, "usage_trackable"),
         (["tag:team"], None, None, "usage_raw"),
         (["api_key"], None, None, "usage_raw"),
-        (["quality"], None, None, "usage_day"),
+        (["quality"], None, None, "usage_total"),
+        (["user", "quality"], None, None, "usage_user_day"),
+        (["operation"], None, None, "usage_raw"),
+        ([], None, {"kind": "vision"}, "usage_raw"),
     ],
 )
 def test_the_cheapest_table_that_has_it_is_read(

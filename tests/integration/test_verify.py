@@ -36,6 +36,8 @@ PLANS: dict[str | None, Plan] = {
 }
 
 
+PICO = "toDecimal128('0.000000000001', 12)"
+
 # xdist workers share the server
 TEMPLATE = f"verify_template_{os.getpid()}"
 OWN = f"verify_own_{os.getpid()}"
@@ -241,6 +243,33 @@ def test_a_refused_event_explains_what_is_missing(own: Figures, manifests: Path)
                 "usage_task",
                 "usage_trackable",
             )
+        ),
+        *(
+            (
+                f"ALTER TABLE {table} UPDATE {column} = {column} + {by} WHERE {column} {to}",
+                {f"rollup {table}: {what}"},
+            )
+            for table, column, what, by, to in (
+                ("usage_task", "first_call", "first call", "INTERVAL 1 SECOND", "< '2027-01-01'"),
+                (
+                    "usage_trackable",
+                    "last_call",
+                    "last call",
+                    "INTERVAL 1 SECOND",
+                    "> '2026-01-01'",
+                ),
+                ("usage_task", "input_cost", "input_cost", PICO, "!= 0"),
+                ("usage_hour", "output_cost", "output_cost", PICO, "!= 0"),
+            )
+        ),
+        (
+            "ALTER TABLE usage_raw UPDATE input_cost = output_cost, output_cost = input_cost "
+            "WHERE event_id = 'e-5'",
+            {"an event's input cost", "an event's output cost", "rollup usage_total: input_cost"},
+        ),
+        (
+            "ALTER TABLE usage_raw UPDATE cost_quality = 'conflicting' WHERE event_id = 'e-5'",
+            {f"rollup {table}: cost" for table in ("usage_total", "usage_hour", "usage_user_day")},
         ),
         ("INSERT INTO usage_ids SELECT * FROM usage_ids LIMIT 1", {"rollup usage_ids: rows"}),
         (

@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from clickhouse_connect.driver.client import Client
 
 from spendstream.api.jobs.checks.difference import Difference, difference
-from spendstream.api.jobs.recount import Counted, Recount, Sums, month_of
+from spendstream.api.jobs.recount import Counted, Recount, Sums, counted, month_of
 from spendstream.api.jobs.recount_prices import EXACT, ZERO, Prices
 from spendstream.api.reports import plain
 
@@ -45,6 +45,8 @@ class RawRow(NamedTuple):
     region: str
     cost: Decimal | None
     charge: Decimal | None
+    input_cost: Decimal
+    output_cost: Decimal
     leaves_cost: int
     cost_quality: str
     plan_version: int
@@ -57,7 +59,7 @@ _COLUMNS: Final = """
     toUnixTimestamp64Milli(arrival), toUnixTimestamp64Milli(counted), user_id, provider, model,
     request_type, status, input_tokens, output_tokens, cache_read_input_tokens,
     cache_write_input_tokens, reasoning_output_tokens, usage_details, other_models, service_tier,
-    batch, region, cost, charge, arraySum(leaf -> leaf.cost_pico, leaves),
+    batch, region, cost, charge, input_cost, output_cost, arraySum(leaf -> leaf.cost_pico, leaves),
     cost_quality, plan_version, billing_period, origin_period
 """
 
@@ -112,12 +114,12 @@ def check_events(
             yield difference("an event is counted twice", 1, 2, **where)
             continue
         seen.add(key)
-        counted = known.get(key)
-        if counted is None:
+        event = known.get(key)
+        if event is None:
             expected.outside += 1
-            counted = _recounted(row, prices)
-        yield from _compare(row, counted, where)
-        _add(expected, row, counted)
+            event = counted(key, row._asdict() | row.usage_details, prices)
+        yield from _compare(row, event, where)
+        _add(expected, row, event)
     yield from _missing(client, known, seen, late_resolved)
 
 
@@ -151,23 +153,6 @@ def check_sums(client: Client, expected: Expected) -> Iterator[Difference]:
                 )
 
 
-def _recounted(row: RawRow, prices: Prices) -> Counted:
-    event: dict[str, Any] = row._asdict() | row.usage_details
-    return Counted(
-        row.workspace_id,
-        row.event_id,
-        row.time_ms,
-        row.user_id,
-        row.provider,
-        row.model,
-        row.request_type,
-        row.status,
-        row.input_tokens or 0,
-        row.output_tokens or 0,
-        prices.cost(event),
-    )
-
-
 def _compare(row: RawRow, event: Counted, where: Mapping[str, object]) -> Iterator[Difference]:
     for name, right, stored in (
         ("time_ms", event.time_ms, row.time_ms),
@@ -181,6 +166,8 @@ def _compare(row: RawRow, event: Counted, where: Mapping[str, object]) -> Iterat
         ("output_tokens", event.output_tokens, row.output_tokens or 0),
         ("cost", _usd(event.cost), _usd(row.cost)),
         ("charge", _usd(event.cost), _usd(row.charge)),
+        ("input cost", _usd(event.input_cost), _usd(row.input_cost)),
+        ("output cost", _usd(event.output_cost), _usd(row.output_cost)),
         ("unpriced", event.cost is None, row.cost_quality == "unpriced"),
         (
             "sum of leaves",

@@ -20,8 +20,8 @@ class Rollup(NamedTuple):
 
 
 _WORKSPACE: Final = {"workspace_id": "workspace_id"}
-_MODEL: Final = {"provider": "provider", "model": "model"}
-_TYPED: Final = {"request_type": "request_type", "cost_quality": "cost_quality"}
+_MODEL: Final = {"provider": "provider", "model": "model", "cost_quality": "cost_quality"}
+_TYPED: Final = {"request_type": "request_type"}
 _DAY: Final = {"day": "toDate(counted, 'UTC')"}
 
 ROLLUPS: Final = (
@@ -57,9 +57,12 @@ MEASURES: Final = {
     "reasoning_output_tokens": "reasoning_output_tokens",
     "cost": "ifNull(cost, 0)",
     "charge": "ifNull(charge, 0)",
+    "input_cost": "input_cost",
+    "output_cost": "output_cost",
     "unpriced": "isNull(cost)",
 }
-_MONEY: Final = ("cost", "charge")
+_MONEY: Final = ("cost", "charge", "input_cost", "output_cost")
+_WITH_CALLS: Final = ("usage_task", "usage_trackable")
 _OTHERS: Final = ("usage_unique_users", "usage_ids", "positions")
 
 
@@ -67,6 +70,8 @@ def check_rollups(client: Client) -> Iterator[Difference]:
     """Differences by rollup, key and measure; and rollups that nobody checks."""
     for rollup in ROLLUPS:
         yield from _check(client, rollup)
+        if rollup.table in _WITH_CALLS:
+            yield from _check_calls(client, rollup)
     yield from _check_unique_users(client)
     yield from _check_ids(client)
     yield from _unknown(client)
@@ -101,6 +106,31 @@ def _check(client: Client, rollup: Rollup) -> Iterator[Difference]:
             if expected != is_there:
                 what = f"rollup {rollup.table}: {name}"
                 yield difference(what, plain(expected), plain(is_there), **where)
+
+
+def _check_calls(client: Client, rollup: Rollup) -> Iterator[Difference]:
+    """The first and the last call; rows that a migration emptied have neither."""
+    keys = list(rollup.keys)
+    wanted = [f"toString({raw}) AS k{n}" for n, raw in enumerate(rollup.keys.values())]
+    stored = [f"toString({column}) AS k{n}" for n, column in enumerate(keys)]
+    grouped = ", ".join(f"k{n}" for n in range(len(keys)))
+    sql = (
+        f"SELECT {grouped}, minIf(low, raw) AS wanted_first, minIf(low, NOT raw) AS found_first, "
+        "maxIf(high, raw) AS wanted_last, maxIf(high, NOT raw) AS found_last FROM ("
+        f"SELECT {', '.join(wanted)}, counted AS low, counted AS high, true AS raw "
+        f"FROM usage_raw WHERE {rollup.only} "
+        f"UNION ALL SELECT {', '.join(stored)}, first_call AS low, last_call AS high, false AS raw "
+        f"FROM {rollup.table}) GROUP BY {grouped} "
+        "HAVING countIf(raw) != 0 AND (wanted_first != found_first OR wanted_last != found_last) "
+        f"ORDER BY {grouped}"
+    )
+    for row in client.query(sql).result_rows:
+        where = {_shown(key): value for key, value in zip(keys, row, strict=False)}
+        figures = row[len(keys) :]
+        for name, right, is_there in (("first", *figures[:2]), ("last", *figures[2:])):
+            if right != is_there:
+                what = f"rollup {rollup.table}: {name} call"
+                yield difference(what, str(right), str(is_there), **where)
 
 
 def _check_unique_users(client: Client) -> Iterator[Difference]:

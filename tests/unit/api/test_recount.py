@@ -18,12 +18,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spendstream.api.jobs.recount import Sums, month_of, overage, read_manifests, recount
-from spendstream.api.jobs.recount_prices import Prices
+from spendstream.api.jobs.recount_prices import Cost, Prices
 from spendstream.schemas.money import usd_from_pico
 from spendstream.schemas.period import from_ms, to_ms
 from spendstream.schemas.price_calls import price_call
 from spendstream.schemas.price_compile import compile_book
 from spendstream.schemas.price_context import context_of
+from spendstream.schemas.price_units import SIDES
 from spendstream.schemas.usage import OtherModel, Usage
 from tests.support.price_usages import parts_of
 
@@ -104,7 +105,29 @@ def event(number: int = 0, **changes: Any) -> dict[str, Any]:
     ],
 )
 def test_costs_worked_out_by_hand(changes: dict[str, Any], cost: str) -> None:
-    assert Prices().cost(event(**changes)) == Decimal(cost)
+    assert total(event(**changes)) == Decimal(cost)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sides"),
+    [
+        ({"cache_read_input_tokens": 400}, ("0.002", "0.0001", "0")),
+        ({"web_searches": 2}, ("0.0025", "0.0001", "0.02")),
+        ({"model": "text-embedding-3-small", "output_tokens": 0}, ("0.00002", "0", "0")),
+        (
+            {"provider": "groq", "model": "whisper-large-v3", "audio_input_ms": 20_000},
+            ("0.000616666667", "0", "0"),
+        ),
+        ({"status": "blocked", "input_tokens": None, "output_tokens": None}, ("0", "0", "0")),
+    ],
+)
+def test_sides_worked_out_by_hand(changes: dict[str, Any], sides: tuple[str, ...]) -> None:
+    assert Prices().cost(event(**changes)) == tuple(map(Decimal, sides))
+
+
+def total(sent: dict[str, Any], prices: Prices | None = None) -> Decimal | None:
+    cost = (prices or Prices()).cost(sent)
+    return None if cost is None else cost.total
 
 
 @pytest.mark.parametrize(
@@ -140,7 +163,7 @@ def test_a_price_is_that_of_the_events_own_time(
     provider: str, model: str, time_ms: int, cost: str
 ) -> None:
     sent = event(provider=provider, model=model, time_ms=time_ms, output_tokens=0)
-    assert Prices().cost(sent) == Decimal(cost)
+    assert total(sent) == Decimal(cost)
 
 
 @settings(max_examples=400, deadline=None)
@@ -169,13 +192,20 @@ def test_agrees_with_the_price_book(
     assert costs(model, time_ms, usage) == recounted(model, time_ms, usage)
 
 
-def costs(model: tuple[str, str], time_ms: int, usage: Usage, **said: Any) -> Decimal | None:
+def costs(model: tuple[str, str], time_ms: int, usage: Usage, **said: Any) -> Cost | None:
+    """Of input, output and the rest, as the worker's leaves have it."""
     context = context_of(said.get("batch", False), said.get("service_tier"), said.get("region"))
     cost = price_call(BOOK, *model, usage, time_ms, context)
-    return None if cost is None else usd_from_pico(cost.pico)
+    if cost is None:
+        return None
+    sides = {"input": 0, "output": 0, "other": 0}
+    for leaf, _, _, pico in cost.leaves:
+        sides[SIDES.get(leaf, "other")] += pico
+    assert sum(sides.values()) == cost.pico
+    return Cost(**{side: usd_from_pico(pico) for side, pico in sides.items()})
 
 
-def recounted(model: tuple[str, str], time_ms: int, usage: Usage, **said: Any) -> Decimal | None:
+def recounted(model: tuple[str, str], time_ms: int, usage: Usage, **said: Any) -> Cost | None:
     provider, name = model
     line = usage.model_dump(mode="json") | said
     return Prices().cost({"provider": provider, "model": name, "time_ms": time_ms} | line)
@@ -244,7 +274,8 @@ def test_another_models_tokens_cost_their_own_price() -> None:
     model, said = ("anthropic", "claude-opus-4-6"), {"batch": True, "region": "us"}
     cost = recounted(model, NOV_2026, usage, **said)
     # half of 5 and 25 and twice that of 1, 2 (an hour in the cache) and 5 a million, and a tenth
-    assert cost == Decimal("0.0052415") == costs(model, NOV_2026, usage, **said)
+    sides = (Decimal("0.00385"), Decimal("0.0013915"), Decimal(0))
+    assert cost == sides == costs(model, NOV_2026, usage, **said)
     # as ClickHouse has it: its JSON
     line = usage.model_dump() | {"other_models": [other.model_dump_json()] * 2} | said
     sent = {"provider": model[0], "model": model[1], "time_ms": NOV_2026} | line
@@ -258,7 +289,7 @@ def test_who_resells_a_model_has_its_standard_prices() -> None:
     prices = Prices()
     for provider, cost in (("openai", "0.0013"), ("azure", "0.0026"), ("openai", "0.0013")):
         sent = event(provider=provider, batch=True, time_ms=NOV_2026)
-        assert prices.cost(sent) == Decimal(cost)
+        assert total(sent, prices) == Decimal(cost)
 
 
 def test_tokens_that_were_counted_twice_are_charged_once() -> None:

@@ -14,9 +14,9 @@ def test_every_mistake_is_named_with_what_there_is() -> None:
         build(["colour", "model", "model", "hour"], datetime(2026, 1, 1), filters={"hour": "x"})
     assert str(caught.value).splitlines() == [
         "unknown group 'colour': groups are workspace, user, model, provider, request_type, task, "
-        "trackable, api_key, quality, tag:<key>, hour, day, month",
+        "trackable, api_key, quality, operation, kind, tag:<key>, hour, day, month",
         "unknown filter 'hour': filters are workspace, user, model, provider, request_type, task, "
-        "trackable, api_key, quality, tag:<key>",
+        "trackable, api_key, quality, operation, kind, tag:<key>",
         "group 'model' is given twice",
         "start has no time zone: 2026-01-01T00:00:00",
     ]

@@ -41,6 +41,7 @@ FIGURES: Final = {
     "total_tokens": 2,
     "cost_usd": "1",
     "charge_usd": "1.5",
+    "by_quality": {"measured": {"requests": 3, "cost_usd": "1", "charge_usd": "1.5"}},
 }
 
 

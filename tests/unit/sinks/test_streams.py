@@ -63,9 +63,10 @@ def test_standing(stored: int, pending: Standing, done: Standing) -> None:
 
 
 def test_trust_ends_with_inserts_and_with_time() -> None:
-    assert INTENT.trusts_token(100 + TRUST_INSERTS, 1_000_000 + TRUST_MS)
-    assert not INTENT.trusts_token(101 + TRUST_INSERTS, 1_000_000)
-    assert not INTENT.trusts_token(100, 1_000_001 + TRUST_MS)
+    assert INTENT.trusts_token(100 + TRUST_INSERTS, 1_000_000 + TRUST_MS, 999_999)
+    assert not INTENT.trusts_token(101 + TRUST_INSERTS, 1_000_000, 0)
+    assert not INTENT.trusts_token(100, 1_000_001 + TRUST_MS, 0)
+    assert not INTENT.trusts_token(100, 1_000_000, 1_000_000)
 
 
 @given(st.integers(1, 20), st.integers(0, 20))
