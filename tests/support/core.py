@@ -12,6 +12,7 @@ import msgspec
 
 from spendstream.schemas.plan import Limit, Plan, PlanVersion
 from spendstream.schemas.price_compile import compile_book
+from spendstream.schemas.prices import PriceBook
 from spendstream.schemas.topics import SEQUENCED, USAGE_ALERTS, USAGE_EVENTS, USAGE_OVERAGE
 from spendstream.streams.core.finish import Closing, finish
 from spendstream.streams.core.outputs import Batch, Row
@@ -51,6 +52,7 @@ class Driver:
     plans: PlanTable = field(default_factory=PlanTable)
     partition: int = 0
     partitions: int = 1
+    book: PriceBook = BOOK
     rows: dict[str, list[Row]] = field(default_factory=lambda: {t: [] for t in SEQUENCED})
     published: list[dict[str, Any]] = field(default_factory=list)
     forwarded: list[tuple[int, bytes, bytes]] = field(default_factory=list)
@@ -61,7 +63,7 @@ class Driver:
 
     def take(self, records: Sequence[Record], topic: str = USAGE_EVENTS) -> None:
         """One `process` call."""
-        process(self.state, self.batch, topic, records, BOOK, self.plans)
+        process(self.state, self.batch, topic, records, self.book, self.plans)
 
     def take_mixed(self, records: Sequence[Record]) -> None:
         """Records of both inputs in the order given: a call for each stretch of one input."""
