@@ -11,14 +11,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from functools import lru_cache
-from importlib.metadata import version
+from importlib.metadata import version as installed
 from typing import TYPE_CHECKING, Final
 
 from spendstream.schemas.price_context import context_of
 from spendstream.schemas.price_entries import CompiledAlias, CompiledEntry, Reference
 from spendstream.schemas.price_extras import terms_of
 from spendstream.schemas.price_list import Listed
-from spendstream.schemas.price_overrides import NO_OVERRIDES, Overrides
+from spendstream.schemas.price_overrides import NO_OVERRIDES, Entry, Overrides
 from spendstream.schemas.price_published import rounded
 from spendstream.schemas.price_times import Span, timetable
 from spendstream.schemas.prices import Cleaned, Context, Found, PriceBook, Prices
@@ -55,7 +55,13 @@ def compile_book(overrides: Overrides = NO_OVERRIDES) -> PriceBook:
         ImportError: genai-prices is not installed (it comes with `spendstream[streams]`).
     """
     source = _Source(overrides)
-    return PriceBook(_version(overrides), source.find, cleaned_prices)
+    version = _version(overrides)
+
+    def only(entries: tuple[Entry, ...]) -> PriceBook:
+        own = _Source(overrides.model_copy(update={"prices": entries}), listed=False)
+        return PriceBook(version, own.find)
+
+    return PriceBook(version, source.find, cleaned_prices, only)
 
 
 def canonical_provider(name: str) -> str:
@@ -77,9 +83,10 @@ def cleaned_prices() -> tuple[Cleaned, ...]:
 
 
 class _Source:
-    """Finds what a reference costs."""
+    """Finds what a reference costs; without `listed`, by the operator's entries alone."""
 
-    def __init__(self, overrides: Overrides) -> None:
+    def __init__(self, overrides: Overrides, *, listed: bool = True) -> None:
+        self._listed = listed
         self._entries = sorted(
             (
                 CompiledEntry(entry, canonical_provider(entry.provider), place)
@@ -117,7 +124,7 @@ class _Source:
             if alias.matcher.fits(reference)
         ]
         entries = [entry for entry in self._entries if entry.matcher.fits(reference)]
-        return _Candidates(entries, aliases, listed)
+        return _Candidates(entries, aliases, listed if self._listed else None)
 
 
 class _Candidates:
@@ -187,7 +194,7 @@ def _all_prices(model: ModelInfo) -> Iterator[object]:
 
 def _version(overrides: Overrides) -> str:
     """`genai-prices 0.2.3 <hash>`, and `+3` for three entries of the operator's."""
-    package = version("genai-prices")
+    package = installed("genai-prices")
     if overrides == NO_OVERRIDES:
         return f"genai-prices {package} {_digest()[:12]}"
     count = len(overrides.prices) + len(overrides.aliases)

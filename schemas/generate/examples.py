@@ -204,6 +204,7 @@ def _priced(leaves: tuple[Leaf, ...], cost: int) -> PricedUsage:
         source=SOURCE,
         event=EVENT,
         leaves=leaves,
+        computed_cost_pico=str(cost),
         cost_pico=str(cost),
         charge_pico=str(cost),
         cost_quality="measured",
