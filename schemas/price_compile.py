@@ -9,6 +9,7 @@ sells OpenAI's models).
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from functools import lru_cache
 from importlib.metadata import version as installed
@@ -21,7 +22,15 @@ from spendstream.schemas.price_list import Listed
 from spendstream.schemas.price_overrides import NO_OVERRIDES, Entry, Overrides
 from spendstream.schemas.price_published import rounded
 from spendstream.schemas.price_times import Span, timetable
-from spendstream.schemas.prices import Cleaned, Context, Found, PriceBook, Prices
+from spendstream.schemas.prices import (
+    DAY_MS,
+    PLAIN,
+    Cleaned,
+    Context,
+    Found,
+    PriceBook,
+    Prices,
+)
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, Provider
@@ -80,6 +89,39 @@ def cleaned_prices() -> tuple[Cleaned, ...]:
                 for name, usd, used in rounded(vars(published)):
                     found[Cleaned(provider.id, model.id, name, str(usd), used)] = None
     return tuple(found)
+
+
+def is_retired(provider: str, model: str) -> bool:
+    """Whether genai-prices says that a provider does not offer a model any more."""
+    listed = _listed(canonical_provider(provider), model)
+    return listed is not None and bool(listed.model.deprecated)
+
+
+def published_prices(
+    provider: str, model: str, time_ms: int, providers: list[Provider] | None = None
+) -> Prices | None:
+    """Standard prices of a model, without the operator's.
+
+    Args:
+        providers: of genai-prices' data; the installed where none are given.
+    """
+    listed = _listed(canonical_provider(provider), model, providers)
+    return None if listed is None else listed.at(time_ms, time_ms % DAY_MS, PLAIN)
+
+
+def read_providers(data: bytes) -> list[Provider]:
+    """Those of a `data.json` that genai-prices publishes for its next version.
+
+    Raises:
+        ValueError: it is none.
+    """
+    # its own way to read one, which otherwise fetches it as well
+    from genai_prices.types import _providers_from_raw
+
+    raw = json.loads(data)
+    if not isinstance(raw, list):
+        raise ValueError("a list of providers is required")
+    return _providers_from_raw(raw)
 
 
 class _Source:
@@ -158,10 +200,12 @@ class _Candidates:
         return None if self._listed is None else self._listed.at(time_ms, of_day_ms, context)
 
 
-def _listed(provider_name: str, model_ref: str) -> Listed | None:
+def _listed(
+    provider_name: str, model_ref: str, providers: list[Provider] | None = None
+) -> Listed | None:
     from genai_prices.data_snapshot import find_provider_by_id
 
-    providers = _providers()
+    providers = _providers() if providers is None else providers
     provider = find_provider_by_id(providers, provider_name)
     if provider is None:
         return None
