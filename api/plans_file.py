@@ -7,6 +7,10 @@ plans:
   ws-1:
     credit: 25
     overage: true
+    markup_percent: "12.5"
+    counted_cost: reported
+    prices:
+      - {provider: openai, model: gpt-4o, valid_from: 2026-01-01, prices: {input: "3"}}
     thresholds: [{percent: 80, severity: warning}, {percent: 100, severity: exceeded}]
     limits:
       - {name: requests a minute, measure: requests, window: minute, amount: 60, action: warn}
@@ -15,7 +19,8 @@ plans:
 
 `default` is the plan of every workspace that has none of its own; a workspace that the file does
 not name keeps the plan it has. Money is a whole number or a quoted decimal: an unquoted `10.10` is
-a float before anyone can look at it, and 10.10 has no exact float.
+a float before anyone can look at it, and 10.10 has no exact float. So is a markup. A plan's own
+prices are written as the operator's are (`schemas/README.md`).
 """
 
 from __future__ import annotations
@@ -31,9 +36,11 @@ from spendstream.api.yaml_file import YamlError, load_yaml, read_text
 from spendstream.schemas import Plan
 from spendstream.schemas.fields import Name
 from spendstream.schemas.money import pico_from_usd, usd_string
+from spendstream.schemas.price_overrides import Entry, OverridesError, parse_overrides
 
 DEFAULT: Final = "default"
-PLAN_FIELDS: Final = ("credit", "thresholds", "limits", "overage", "exhausted_action")
+AS_THEY_ARE: Final = ("thresholds", "overage", "exhausted_action", "counted_cost")
+PLAN_FIELDS: Final = ("credit", "limits", "markup_percent", "prices", *AS_THEY_ARE)
 LIMIT_FIELDS: Final = ("name", "measure", "window", "amount", "action")
 
 _NAME: Final = TypeAdapter[str](Name)
@@ -100,6 +107,9 @@ def render_plan(plan: Plan) -> dict[str, object]:
             }
             for limit in plan.limits
         ],
+        "markup_percent": plan.markup_percent,
+        "prices": [_entry(entry) for entry in plan.prices],
+        "counted_cost": plan.counted_cost,
     }
 
 
@@ -110,9 +120,16 @@ def _plan(where: str, body: object, errors: list[str]) -> Plan | None:
         return None
     before = len(errors)
     errors += _unknown(where, body, PLAN_FIELDS)
-    fields: dict[str, object] = {
-        name: body[name] for name in ("thresholds", "overage", "exhausted_action") if name in body
-    }
+    fields: dict[str, object] = {name: body[name] for name in AS_THEY_ARE if name in body}
+    if "markup_percent" in body:
+        fields["markup_percent"] = _markup(
+            f"{where}.markup_percent", body["markup_percent"], errors
+        )
+    if "prices" in body:
+        try:
+            fields["prices"] = parse_overrides({"prices": body["prices"]}).prices
+        except OverridesError as error:
+            errors += [f"{where}.{message}" for message in error.errors]
     if "credit" in body:
         fields["credit_pico"] = _money(f"{where}.credit", body["credit"], errors)
     if "limits" in body:
@@ -168,6 +185,21 @@ def _money(where: str, value: object, errors: list[str]) -> int | None:
         errors.append(f"{where}: {value} is below 0")
         return None
     return pico
+
+
+def _markup(where: str, value: object, errors: list[str]) -> str | None:
+    if isinstance(value, float):
+        errors.append(f'{where}: {value} is a float; put it in quotes: "{value}"')
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        errors.append(f"{where}: a decimal percentage is required, found {_kind(value)}")
+        return None
+    return str(value)
+
+
+def _entry(entry: Entry) -> dict[str, object]:
+    """As it is written; what it does not say is left out."""
+    return entry.model_dump(mode="json", exclude_defaults=True)
 
 
 def _unknown(where: str, body: Mapping[object, object], known: tuple[str, ...]) -> list[str]:

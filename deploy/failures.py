@@ -31,7 +31,8 @@ def exit_code(error: Exception) -> int | None:
     from clickhouse_connect.driver.exceptions import ClickHouseError
     from confluent_kafka import KafkaException
 
-    from spendstream.api.jobs.control import ControlUnavailable, StaleEdit
+    from spendstream.api.explain import NoSuchEvent
+    from spendstream.api.jobs.control_writer import ControlUnavailable, StaleEdit
     from spendstream.api.jobs.rebuild import RebuildFailed
     from spendstream.api.jobs.recount import ManifestError
     from spendstream.api.log import LogUnavailable
@@ -58,6 +59,7 @@ def exit_code(error: Exception) -> int | None:
     wrong = (
         ConfigError,
         ManifestError,
+        NoSuchEvent,
         OverridesError,
         PlansError,
         ReportError,

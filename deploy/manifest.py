@@ -37,6 +37,7 @@ class Manifest:
             "batch": event.batch,
             "service_tier": event.service_tier,
             "region": event.region,
+            "reported_cost_pico": event.reported_cost_pico,
         }
         known = {} if usage is None else usage.model_dump(mode="json")
         for name in Usage.model_fields:

@@ -1,9 +1,10 @@
 """Plans: what a workspace may spend, and what happens then.
 
-A plan holds a monthly credit, thresholds on it, limits, and whether spend beyond the credit is
-overage. A workspace without a plan of its own has `DEFAULT_PLAN`. Plans travel in `control.plans`
-as numbered versions; a change is in force from its `effective_from_ms` or from the first batch
-that saw it, whichever is later, and every priced row names the version that it was judged by.
+A plan holds a monthly credit, thresholds on it, limits, whether spend beyond the credit is overage,
+and what the workspace is charged for what its calls cost. A workspace without a plan of its own has
+`DEFAULT_PLAN`. Plans travel in `control.plans` as numbered versions; a change is in force from its
+`effective_from_ms` or from the first batch that saw it, whichever is later, and every priced row
+names the version that it was judged by.
 """
 
 from __future__ import annotations
@@ -13,13 +14,17 @@ from typing import Annotated, Final, Literal, Self
 from annotated_types import Ge, Le, MaxLen
 from pydantic import Field, model_validator
 
+from spendstream.schemas.charge import MarkupPercent
 from spendstream.schemas.fields import EpochMs, Model, Name
 from spendstream.schemas.money import PICO_PER_USD
+from spendstream.schemas.price_overrides import Entry
 
 Measure = Literal["requests", "tokens", "charge"]
 Window = Literal["minute", "month"]
 """`minute` slides: the 60 whole seconds that end with now. `month` is a calendar month in UTC."""
 Action = Literal["block", "warn"]
+CountedCost = Literal["computed", "reported"]
+"""By our prices, or by what the provider or the caller has reported, where one has."""
 Severity = Literal["info", "warning", "danger", "exceeded"]
 
 Amount = Annotated[int, Ge(0), Le(10**21)]
@@ -53,6 +58,8 @@ DEFAULT_THRESHOLDS: Final = (
 
 
 RESERVED_NAMES: Final = ("credit", "overage")
+MAX_OWN_PRICES: Final = 500
+"""Of a plan: a version is one record, and must fit into it."""
 
 
 class Plan(Model):
@@ -63,6 +70,11 @@ class Plan(Model):
     limits: Annotated[tuple[Limit, ...], MaxLen(50)] = ()
     overage: bool = Field(False, description="bill what goes beyond the credit")
     exhausted_action: Action = Field("warn", description="without overage, when the credit is gone")
+    markup_percent: MarkupPercent = Field("0", description="on the cost, where `prices` has none")
+    prices: Annotated[tuple[Entry, ...], MaxLen(MAX_OWN_PRICES)] = Field(
+        (), description="the workspace is charged these, without markup, where every model has one"
+    )
+    counted_cost: CountedCost = Field("computed", description="where a cost was reported as well")
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:

@@ -9,19 +9,28 @@ sells OpenAI's models).
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from functools import lru_cache
-from importlib.metadata import version
+from importlib.metadata import version as installed
 from typing import TYPE_CHECKING, Final
 
 from spendstream.schemas.price_context import context_of
 from spendstream.schemas.price_entries import CompiledAlias, CompiledEntry, Reference
 from spendstream.schemas.price_extras import terms_of
 from spendstream.schemas.price_list import Listed
-from spendstream.schemas.price_overrides import NO_OVERRIDES, Overrides
+from spendstream.schemas.price_overrides import NO_OVERRIDES, Entry, Overrides
 from spendstream.schemas.price_published import rounded
 from spendstream.schemas.price_times import Span, timetable
-from spendstream.schemas.prices import Cleaned, Context, Found, PriceBook, Prices
+from spendstream.schemas.prices import (
+    DAY_MS,
+    PLAIN,
+    Cleaned,
+    Context,
+    Found,
+    PriceBook,
+    Prices,
+)
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, Provider
@@ -55,7 +64,13 @@ def compile_book(overrides: Overrides = NO_OVERRIDES) -> PriceBook:
         ImportError: genai-prices is not installed (it comes with `spendstream[streams]`).
     """
     source = _Source(overrides)
-    return PriceBook(_version(overrides), source.find, cleaned_prices)
+    version = _version(overrides)
+
+    def only(entries: tuple[Entry, ...]) -> PriceBook:
+        own = _Source(overrides.model_copy(update={"prices": entries}), listed=False)
+        return PriceBook(version, own.find)
+
+    return PriceBook(version, source.find, cleaned_prices, only)
 
 
 def canonical_provider(name: str) -> str:
@@ -76,10 +91,44 @@ def cleaned_prices() -> tuple[Cleaned, ...]:
     return tuple(found)
 
 
-class _Source:
-    """Finds what a reference costs."""
+def is_retired(provider: str, model: str) -> bool:
+    """Whether genai-prices says that a provider does not offer a model any more."""
+    listed = _listed(canonical_provider(provider), model)
+    return listed is not None and bool(listed.model.deprecated)
 
-    def __init__(self, overrides: Overrides) -> None:
+
+def published_prices(
+    provider: str, model: str, time_ms: int, providers: list[Provider] | None = None
+) -> Prices | None:
+    """Standard prices of a model, without the operator's.
+
+    Args:
+        providers: of genai-prices' data; the installed where none are given.
+    """
+    listed = _listed(canonical_provider(provider), model, providers)
+    return None if listed is None else listed.at(time_ms, time_ms % DAY_MS, PLAIN)
+
+
+def read_providers(data: bytes) -> list[Provider]:
+    """Those of a `data.json` that genai-prices publishes for its next version.
+
+    Raises:
+        ValueError: it is none.
+    """
+    # its own way to read one, which otherwise fetches it as well
+    from genai_prices.types import _providers_from_raw
+
+    raw = json.loads(data)
+    if not isinstance(raw, list):
+        raise ValueError("a list of providers is required")
+    return _providers_from_raw(raw)
+
+
+class _Source:
+    """Finds what a reference costs; without `listed`, by the operator's entries alone."""
+
+    def __init__(self, overrides: Overrides, *, listed: bool = True) -> None:
+        self._listed = listed
         self._entries = sorted(
             (
                 CompiledEntry(entry, canonical_provider(entry.provider), place)
@@ -117,7 +166,7 @@ class _Source:
             if alias.matcher.fits(reference)
         ]
         entries = [entry for entry in self._entries if entry.matcher.fits(reference)]
-        return _Candidates(entries, aliases, listed)
+        return _Candidates(entries, aliases, listed if self._listed else None)
 
 
 class _Candidates:
@@ -151,10 +200,12 @@ class _Candidates:
         return None if self._listed is None else self._listed.at(time_ms, of_day_ms, context)
 
 
-def _listed(provider_name: str, model_ref: str) -> Listed | None:
+def _listed(
+    provider_name: str, model_ref: str, providers: list[Provider] | None = None
+) -> Listed | None:
     from genai_prices.data_snapshot import find_provider_by_id
 
-    providers = _providers()
+    providers = _providers() if providers is None else providers
     provider = find_provider_by_id(providers, provider_name)
     if provider is None:
         return None
@@ -187,7 +238,7 @@ def _all_prices(model: ModelInfo) -> Iterator[object]:
 
 def _version(overrides: Overrides) -> str:
     """`genai-prices 0.2.3 <hash>`, and `+3` for three entries of the operator's."""
-    package = version("genai-prices")
+    package = installed("genai-prices")
     if overrides == NO_OVERRIDES:
         return f"genai-prices {package} {_digest()[:12]}"
     count = len(overrides.prices) + len(overrides.aliases)

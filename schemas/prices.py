@@ -14,7 +14,10 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from spendstream.schemas.price_overrides import Entry
 
 DAY_MS: Final = 86_400_000
 MAX_REMEMBERED: Final = 20_000
@@ -159,10 +162,17 @@ class PriceBook:
         version: str,
         find: Callable[[str, str, Context], Found],
         cleaned: Callable[[], tuple[Cleaned, ...]] = tuple,
+        only: Callable[[tuple[Entry, ...]], PriceBook] | None = None,
     ) -> None:
-        """`find` is asked once a reference and context; it must always answer the same."""
+        """
+        Args:
+            find: is asked once a reference and context; it must always answer the same.
+            only: makes the book of what `PriceBook.only` is asked for.
+        """
         self.version = version
         self.cleaned = cleaned
+        self._make_only = only
+        self._only: dict[int, tuple[tuple[Entry, ...], PriceBook]] = {}
         self._find = find
         self._found: dict[tuple[str, str, Context], Found] = {}
 
@@ -177,6 +187,17 @@ class PriceBook:
         if found.__class__ is Schedule:
             return found.at(time_ms)
         return found  # type: ignore[return-value]  # mypy does not narrow by `__class__ is`
+
+    def only(self, entries: tuple[Entry, ...]) -> PriceBook:
+        """The book of a workspace's own prices: these entries alone, by this book's aliases."""
+        # by identity, which costs nothing to compare; the tuple is kept, so that no other gets its
+        kept = self._only.get(id(entries))
+        if kept is None:
+            assert self._make_only is not None
+            if len(self._only) >= MAX_REMEMBERED:
+                self._only.clear()
+            kept = self._only[id(entries)] = entries, self._make_only(entries)
+        return kept[1]
 
     def _remember(self, provider: str, model: str, context: Context) -> Found:
         if len(self._found) >= MAX_REMEMBERED:

@@ -56,8 +56,12 @@ class PricedUsage(Model):
     source: str
     event: UsageEvent
     leaves: tuple[Leaf, ...]
-    cost_pico: Money | None = Field(description="the provider charges it; null: unpriced")
-    charge_pico: Money | None = Field(description="the workspace is charged it; null: unpriced")
+    computed_cost_pico: Money | None = Field(description="by our prices; null: unpriced")
+    cost_pico: Money | None = Field(
+        description="the one that counts: the computed one, or `reported_cost_pico` of the event"
+        " where the plan says so, and `cost_quality` then `provider_reported`; null: unpriced"
+    )
+    charge_pico: Money | None = Field(description="the workspace is charged it; null: unknown")
     cost_quality: CostQuality
     price_rule: str | None
     price_version: str

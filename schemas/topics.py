@@ -30,12 +30,16 @@ WORKSPACE_STATE: Final = "workspace.state"
 WORKSPACE_CHECKPOINT: Final = "workspace.checkpoint"
 WORKSPACE_IDS: Final = "workspace.ids"
 CONTROL_PLANS: Final = "control.plans"
+CONTROL_PRICES: Final = "control.prices"
 SINK_POSITIONS: Final = "sink.positions"
 
 SEQUENCED: Final = (USAGE_PRICED, USAGE_ALERTS, USAGE_OVERAGE, USAGE_LATE, USAGE_DEAD)
 """Outputs whose rows carry `seq`: per partition, from 1, without gaps."""
 
 INPUTS: Final = (USAGE_EVENTS, WORKSPACE_COMMANDS)
+
+CONTROL: Final = (CONTROL_PLANS, CONTROL_PRICES)
+"""What the operator has set: one partition each, never compacted, kept for ever."""
 
 DEFAULT_PARTITIONS: Final = 12
 EMBEDDED_PARTITIONS: Final = 4
@@ -175,6 +179,17 @@ TOPICS: Final[tuple[Topic, ...]] = (
         CONTROL_PLANS,
         "versions of plans, kept for ever (compaction would delete the one in force)",
         key="workspace id, empty for the default plan",
+        cleanup="delete",
+        retention_ms=FOREVER,
+        partitions=1,
+        writers=("api",),
+        readers=("streams", "sinks", "api"),
+        public=False,
+    ),
+    Topic(
+        CONTROL_PRICES,
+        "the operator's own prices and aliases, each a record, kept for ever",
+        key="`provider/model`",
         cleanup="delete",
         retention_ms=FOREVER,
         partitions=1,

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
 
-from spendstream.schemas.topics import CONTROL_PLANS, WORKSPACE_CHECKPOINT, WORKSPACE_IDS
+from spendstream.schemas.topics import CONTROL, WORKSPACE_CHECKPOINT, WORKSPACE_IDS
 from spendstream.streams.core.state import (
     CHECKPOINT_KEY,
     Accepted,
@@ -137,7 +137,7 @@ def _go_on(checkpoint: Checkpoint, losses: list[Loss], by: str, reason: str) -> 
         if topic == WORKSPACE_IDS:
             checkpoint.ids_epoch, checkpoint.ids_from, checkpoint.ids_upto = epoch, offset, 0
             checkpoint.priced_marks = []  # which say since when ids are known
-        elif topic == CONTROL_PLANS:
+        elif topic in CONTROL:
             checkpoint.control[topic] = InputPosition(epoch, offset)
         elif topic == WORKSPACE_CHECKPOINT:
             checkpoint.checkpoint_epoch = epoch

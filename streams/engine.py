@@ -17,12 +17,11 @@ import structlog
 from confluent_kafka import KafkaException
 from faust.types import TP
 
-from spendstream.schemas.prices import PriceBook
 from spendstream.schemas.topics import INPUTS, USAGE_EVENTS, WORKSPACE_COMMANDS
 from spendstream.streams import health, metrics
+from spendstream.streams.control_follower import PlansFollower, PricesFollower
 from spendstream.streams.errors import Recoverable
 from spendstream.streams.losses import TOPICS
-from spendstream.streams.plans_follower import PlansFollower
 from spendstream.streams.reading import topic_ids
 from spendstream.streams.recovery import Snapshot
 from spendstream.streams.runner import PartitionRunner
@@ -50,18 +49,18 @@ class Engine:
         bootstrap_servers: str,
         group: str,
         partitions: int,
-        book: PriceBook,
         session_timeout_s: float,
         ready_file: Path | None,
     ) -> None:
         self._plans = PlansFollower(bootstrap_servers)
+        self._prices = PricesFollower(bootstrap_servers)
         self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="partition")
         self._shared = Shared(
             bootstrap_servers,
             group,
             partitions,
-            book,
             self._plans,
+            self._prices,
             self._executor,
             session_timeout_s,
             asyncio.Semaphore(_RECOVERIES),
@@ -80,10 +79,12 @@ class Engine:
     def start(self, consumer: BatchedConsumer) -> None:
         self._consumer = consumer
         self._plans.start()
+        self._prices.start()
 
     async def stop(self) -> None:
         await self.revoke()
         self._plans.stop()
+        self._prices.stop()
         self._executor.shutdown(wait=True)
 
     async def dispatch(self, batches: AsyncIterable[Fetched]) -> None:

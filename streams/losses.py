@@ -15,7 +15,9 @@ from msgspec.structs import replace
 
 from spendstream.schemas.topics import (
     BY_NAME,
+    CONTROL,
     CONTROL_PLANS,
+    CONTROL_PRICES,
     INPUTS,
     SEQUENCED,
     SINK_POSITIONS,
@@ -36,9 +38,9 @@ from spendstream.streams.errors import (
 )
 from spendstream.streams.reading import LogReader, ever_written, watermarks
 
-TOPICS: Final = (*INPUTS, WORKSPACE_IDS, CONTROL_PLANS, WORKSPACE_CHECKPOINT)
+TOPICS: Final = (*INPUTS, WORKSPACE_IDS, *CONTROL, WORKSPACE_CHECKPOINT)
 """Whose ids a checkpoint knows."""
-_FOR_EVER: Final = (CONTROL_PLANS, WORKSPACE_CHECKPOINT)
+_FOR_EVER: Final = (*CONTROL, WORKSPACE_CHECKPOINT)
 """Nothing is deleted from them: compaction leaves the log's beginning where it was."""
 _OUTPUTS: Final = (*SEQUENCED, WORKSPACE_IDS, WORKSPACE_STATE)
 """What a partition's worker alone writes to, and only once it has a checkpoint."""
@@ -53,6 +55,8 @@ _COST: Final = {
     WORKSPACE_IDS: "repeats of events of the last 25 hours are counted once more",
     CONTROL_PLANS: "whoever's plan was there is on the default plan until it is set again:"
     " `spendstream plans set`",
+    CONTROL_PRICES: "calls that its prices and aliases were for are priced by genai-prices', or"
+    " unpriced, until they are set again: `spendstream prices import`",
     WORKSPACE_CHECKPOINT: "workspaces whose state is not in the topic begin at zero: accept it"
     " only where all of the topic was restored from a backup",
 }
@@ -83,7 +87,7 @@ def find_losses(reader: LogReader, checkpoint: Checkpoint, epochs: Mapping[str, 
     for topic, (epoch, first, upto) in _needed(checkpoint).items():
         if not epoch and topic in _FOR_EVER:
             continue  # not known yet
-        partition = 0 if topic == CONTROL_PLANS else checkpoint.partition
+        partition = 0 if topic in CONTROL else checkpoint.partition
         place, now = f"{topic}/{partition}", epochs[topic]
         low, high = watermarks(reader, topic, partition)
         if epoch != now:
@@ -174,17 +178,19 @@ class _Needed(NamedTuple):
 
 
 def _needed(checkpoint: Checkpoint) -> dict[str, _Needed]:
-    """Of each topic that the checkpoint knows; control.plans and its own are read from the start,
+    """Of each topic that the checkpoint knows; control topics and its own are read from the start,
     or from what was accepted as that."""
     ids_from = checkpoint.ids_from
-    plans = checkpoint.control.get(CONTROL_PLANS, InputPosition())
-    plans_from = _accepted_start(checkpoint, CONTROL_PLANS, plans.epoch)
+    control = {topic: checkpoint.control.get(topic, InputPosition()) for topic in CONTROL}
     epoch = checkpoint.checkpoint_epoch
     states_from = _accepted_start(checkpoint, WORKSPACE_CHECKPOINT, epoch)
     return {
         **{topic: _Needed(p.epoch, p.upto, p.upto) for topic, p in checkpoint.inputs.items()},
         WORKSPACE_IDS: _Needed(checkpoint.ids_epoch, ids_from, max(ids_from, checkpoint.ids_upto)),
-        CONTROL_PLANS: _Needed(plans.epoch, plans_from, plans.upto),
+        **{
+            topic: _Needed(p.epoch, _accepted_start(checkpoint, topic, p.epoch), p.upto)
+            for topic, p in control.items()
+        },
         WORKSPACE_CHECKPOINT: _Needed(epoch, states_from, 0),
     }
 

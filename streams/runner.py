@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol, TypeVar
 import structlog
 
 from spendstream.schemas.reasons import Reason
-from spendstream.schemas.topics import CONTROL_PLANS
+from spendstream.schemas.topics import CONTROL_PLANS, CONTROL_PRICES
 from spendstream.streams import metrics
 from spendstream.streams.arrival_merge import ArrivalMerge, MergedInputs
 from spendstream.streams.errors import (
@@ -120,8 +120,10 @@ class PartitionRunner:
         others = made_anew(task.state.checkpoint, epochs)
         if others:
             self.interrupt(Recoverable(f"made anew: {', '.join(others)}"))
-        elif task.plans is not self._shared.plans.plans:
+        elif task.plans is not self._shared.plans.now:
             self.interrupt(Recoverable(f"{CONTROL_PLANS} is read from its beginning again"))
+        elif task.prices is not self._shared.prices.now:
+            self.interrupt(Recoverable(f"{CONTROL_PRICES} is read from its beginning again"))
 
     async def stop(self) -> Snapshot | None:
         """Commit the open transaction, and leave what whoever comes next may go on with."""
@@ -340,7 +342,7 @@ class PartitionRunner:
         now_ms = int(time.time() * 1_000) - CLOCK_LAG_MS
         quiet_s = time.monotonic() - task.committed_at
         due = bool(state.due) and state.due[0][0] <= now_ms
-        woken = state.plan_revision != task.plans.table.revision
+        woken = state.plan_revision != task.plans.table.revision or task.prices_wait
         if not (due or woken or quiet_s >= 1.0):
             return
         ends = await self._inputs.ends(self.partition)

@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from confluent_kafka import KafkaException
+from msgspec.structs import astuple
 
 from spendstream.schemas.prices import PriceBook
 from spendstream.schemas.topics import (
     CONTROL_PLANS,
+    CONTROL_PRICES,
     WORKSPACE_CHECKPOINT,
     WORKSPACE_COMMANDS,
     WORKSPACE_IDS,
@@ -26,9 +28,12 @@ from spendstream.schemas.topics import (
 )
 from spendstream.streams import garbage, metrics
 from spendstream.streams.condemned import condemn
+from spendstream.streams.control_follower import Followed, PlansFollower, PricesFollower
 from spendstream.streams.core.finish import finish
 from spendstream.streams.core.ids import REMEMBER_MS, Tag, pack
 from spendstream.streams.core.outputs import Batch
+from spendstream.streams.core.plans import PlanTable
+from spendstream.streams.core.price_table import PriceTable
 from spendstream.streams.core.process import process
 from spendstream.streams.core.schedule import advance
 from spendstream.streams.core.state import (
@@ -39,7 +44,6 @@ from spendstream.streams.core.state import (
 )
 from spendstream.streams.errors import CoreFailed, Halted, PartitionError, WorkerAtFault
 from spendstream.streams.losses import TOPICS
-from spendstream.streams.plans_follower import FollowedPlans, PlansFollower
 from spendstream.streams.poison import Condemned, RecordPlace
 from spendstream.streams.reading import LogReader, topic_ids
 from spendstream.streams.recovery import Snapshot, recover, still_stands
@@ -51,7 +55,7 @@ CLOCK_SLACK_MS: Final = 300_000
 """The broker's clock may be this far ahead of the worker's; a later time stamp is not believed."""
 _NO_RECORDS_FAULT: Final = (PartitionError, KafkaException, BufferError, MemoryError, OSError)
 _IDS_SLACK_MS: Final = 60_000  # ids are forgotten by the whole minute
-_PLANS_TIMEOUT_S: Final = 15.0
+_CONTROL_TIMEOUT_S: Final = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +65,8 @@ class Shared:
     bootstrap_servers: str
     group: str
     partitions: int
-    book: PriceBook
     plans: PlansFollower
+    prices: PricesFollower
     executor: Executor
     session_timeout_s: float
     recovering: asyncio.Semaphore
@@ -74,7 +78,7 @@ class StreamTask:
     """State, producer and the transaction in the making.
 
     Attributes:
-        plans: those of the `control.plans` that it recovered with, also once that is made anew.
+        plans, prices: those of the topics that it recovered with, also once they are made anew.
         events: records in the transaction in the making.
         committed_at: of the last commit, by the monotonic clock, in seconds.
     """
@@ -85,10 +89,12 @@ class StreamTask:
         shared: Shared,
         snapshot: Snapshot,
         producer: PartitionProducer,
-        plans: FollowedPlans,
+        plans: Followed[PlanTable],
+        prices: Followed[PriceTable],
     ) -> None:
         self.state = snapshot.state
         self.plans = plans
+        self.prices = prices
         self.events = 0
         self.committed_at = time.monotonic()
         self._partition = partition
@@ -99,11 +105,18 @@ class StreamTask:
         self._batch: Batch | None = None
         self._began = 0.0
         self._tally = metrics.Tally(self.state.checkpoint)
+        self._book = self._committed_book()
         self._first: RecordPlace | None = None  # of the transaction in the making
 
     def positions(self) -> dict[str, int]:
         """Next offset of each input; between transactions those of the checkpoint."""
         return {topic: p.upto for topic, p in self.state.checkpoint.inputs.items()}
+
+    @property
+    def prices_wait(self) -> bool:
+        """Whether there are prices that the next commit brings into force."""
+        table, committed = self.prices.table, self.state.checkpoint.control[CONTROL_PRICES].upto
+        return table.records(self.prices.position) != table.records(committed)
 
     def take(self, fetched: Fetched) -> None:
         """Run records through the core; the rows go out while more records are awaited.
@@ -113,7 +126,7 @@ class StreamTask:
             PartitionError: the transaction is lost.
         """
         batch = self._begin() if self._batch is None else self._batch
-        shared, records = self._shared, fetched.records
+        records = fetched.records
         if self._first is None:
             self._first = RecordPlace(fetched.topic, records[0].offset)
         with self._blaming(fetched):
@@ -122,7 +135,7 @@ class StreamTask:
                 batch,
                 fetched.topic,
                 records,
-                shared.book,
+                self._book,
                 self.plans.table,
                 int(time.time() * 1_000) + CLOCK_SLACK_MS,
             )
@@ -195,6 +208,7 @@ class StreamTask:
         if ids_log:
             checkpoint.ids_from, checkpoint.ids_upto = ids_log[0][1], ids_log[-1][1] + 1
         checkpoint.control[CONTROL_PLANS].upto = self.plans.position
+        checkpoint.control[CONTROL_PRICES].upto = self.prices.position
         with self._blaming(None):
             closing = finish(self.state, batch)
         producer.send(WORKSPACE_STATE, closing.state)
@@ -202,6 +216,7 @@ class StreamTask:
         producer.send(WORKSPACE_CHECKPOINT, changed)
         producer.send_to(WORKSPACE_CHECKPOINT, self._partition, key, last, checkpoint_offset.append)
         producer.commit()
+        self._book = self._committed_book()
         self._checkpoint_at = checkpoint_offset[-1]
         ids_log.extend((checkpoint.time_ms, offset) for offset in ids_offset)
         self._batch, self._first, self.events = None, None, 0
@@ -226,6 +241,10 @@ class StreamTask:
         finally:
             self.close()
         return Snapshot(self.state, self._ids_log, self._checkpoint_at)
+
+    def _committed_book(self) -> PriceBook:
+        """Of the prices that the last checkpoint names: what the next batch is priced by."""
+        return self.prices.table.book(self.state.checkpoint.control[CONTROL_PRICES].upto)
 
     def _begin(self) -> Batch:
         self._producer.begin()
@@ -333,12 +352,28 @@ def _begun(
     producer: PartitionProducer,
     epochs: dict[str, str],
 ) -> StreamTask:
-    """The task, once its plans are known, and its first checkpoint is written where it has none."""
-    checkpoint, epoch = snapshot.state.checkpoint, epochs[CONTROL_PLANS]
-    known = checkpoint.control.get(CONTROL_PLANS, InputPosition())
-    plans = shared.plans.wait_for(epoch, known.upto, _PLANS_TIMEOUT_S)
-    checkpoint.control[CONTROL_PLANS] = InputPosition(epoch, known.upto)
+    """The task, once plans and prices are known, and its first checkpoint is written where it has
+    none."""
+    checkpoint = snapshot.state.checkpoint
+    plans_known = checkpoint.control.get(CONTROL_PLANS, InputPosition())
+    plans = shared.plans.wait_for(epochs[CONTROL_PLANS], plans_known.upto, _CONTROL_TIMEOUT_S)
+    checkpoint.control[CONTROL_PLANS] = InputPosition(epochs[CONTROL_PLANS], plans_known.upto)
+    prices_known = checkpoint.control.get(CONTROL_PRICES, InputPosition())
+    prices = shared.prices.wait_for(epochs[CONTROL_PRICES], prices_known.upto, _CONTROL_TIMEOUT_S)
+    # without a batch before, or one that knew this topic, there is none to be done again
+    new = not prices_known.epoch or _just_accepted(checkpoint, prices_known)
+    upto = prices.position if new else prices_known.upto
+    checkpoint.control[CONTROL_PRICES] = InputPosition(epochs[CONTROL_PRICES], upto)
     checkpoint.checkpoint_epoch = epochs[WORKSPACE_CHECKPOINT]
     if checkpoint.batch == 0:
         _write_first(producer, checkpoint)
-    return StreamTask(partition, shared, snapshot, producer, plans)
+    return StreamTask(partition, shared, snapshot, producer, plans, prices)
+
+
+def _just_accepted(checkpoint: Checkpoint, prices: InputPosition) -> bool:
+    """Whether the position is where an operator let it go on, and no batch has moved it since."""
+    return any(
+        (moved.topic, moved.to_epoch, moved.to_offset) == (CONTROL_PRICES, *astuple(prices))
+        for accepted in checkpoint.accepted
+        for moved in accepted.moved
+    )

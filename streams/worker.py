@@ -16,7 +16,6 @@ from typing import Any, Final, cast
 import faust
 import structlog
 
-from spendstream.schemas.price_compile import compile_book
 from spendstream.schemas.topics import INPUTS, USAGE_EVENTS
 from spendstream.streams.engine import Engine
 from spendstream.streams.health import Health
@@ -74,7 +73,6 @@ def create_app(config: WorkerConfig) -> SpendstreamApp:
         config.bootstrap_servers,
         config.group,
         partition_count(config.bootstrap_servers, USAGE_EVENTS),
-        compile_book(),
         session,
         config.ready_file,
     )

@@ -3,7 +3,7 @@
 Its broker forgets everything when it ends. The sink mirrors checkpoints, states and control topics
 into ClickHouse, a checkpoint only once the rows up to its `seq` are there. So the way back is:
 
-1. `control.plans`, as it was, in one transaction.
+1. `control.plans` and `control.prices`, as they were, in one transaction.
 2. The mirrored state of all partitions catches up with the raw rows above it (catch_up.py), and
    what was on its way between them is settled.
 3. Each partition in one transaction of its own, under the worker's transactional id:
@@ -23,21 +23,20 @@ from clickhouse_connect.driver.client import Client
 from confluent_kafka import Consumer, KafkaException, Producer, TopicCollection
 from confluent_kafka.admin import AdminClient
 
+from spendstream.api.jobs import control, control_prices
 from spendstream.api.jobs.catch_up import CannotCatchUp, CaughtUp, catch_up, settle_forwarded
-from spendstream.api.jobs.control import (
-    TRANSACTIONAL_ID,
-    VersionRecord,
-    mirrored_versions,
-    read_records,
-)
+from spendstream.api.jobs.control_writer import TRANSACTIONAL_ID
 from spendstream.api.log import bounds, last_records, partitions_of, reader
 from spendstream.api.restore import plan_table, restore
 from spendstream.api.settled import latest_checkpoints
 from spendstream.api.state import WorkerState, read_mirrored_state
 from spendstream.api.stored import connect, stored_seq
 from spendstream.schemas.partition import partition_of
+from spendstream.schemas.plan import PlanVersion
+from spendstream.schemas.price_version import PriceVersion
 from spendstream.schemas.topics import (
     CONTROL_PLANS,
+    CONTROL_PRICES,
     INPUTS,
     LARGE_MESSAGE_BYTES,
     USAGE_ALERTS,
@@ -70,9 +69,10 @@ class Rebuilt(NamedTuple):
     rows: int
     ids: int
     plans: int
+    prices: int
 
 
-NOTHING: Final = Rebuilt(0, 0, 0, 0, 0)
+NOTHING: Final = Rebuilt(0, 0, 0, 0, 0, 0)
 
 
 def rebuild(
@@ -115,10 +115,11 @@ class _Rebuild:
         self._progress = progress
 
     def run(self) -> Rebuilt:
-        plans = mirrored_versions(self._client)
+        plans = control.mirrored_versions(self._client)
+        prices = control_prices.mirrored_records(self._client)
         worker = read_mirrored_state(self._client)
         stored = stored_seq(self._client)
-        if not (plans or worker.checkpoints or stored):
+        if not (plans or prices or worker.checkpoints or stored):
             return NOTHING
         with reader(self._bootstrap_servers) as consumer:
             partitions = partitions_of(consumer, USAGE_EVENTS)
@@ -130,8 +131,8 @@ class _Rebuild:
                     "the broker is not fresh: workspace.checkpoint has a checkpoint for every "
                     "partition already; a broker is filled once, right after it has started"
                 )
-        self._progress("plans")
-        self._write_plans(plans)
+        self._progress("plans and prices")
+        self._write_control([r.version for r in plans], [r.version for r in prices])
         table = plan_table(plans)
         results = []
         for partition in partitions:
@@ -142,16 +143,19 @@ class _Rebuild:
         epochs = self._epochs()
         written = [r for r in results if r.state.checkpoint.partition not in done]
         for result in written:
-            self._write(result, epochs, len(plans))
+            self._write(result, epochs, len(plans), len(prices))
         return Rebuilt(
             partitions=len(partitions),
             workspaces=sum(len(result.state.workspaces) for result in written),
             rows=sum(result.rows for result in written),
             ids=sum(result.ids for result in written),
             plans=len(plans),
+            prices=len(prices),
         )
 
-    def _write(self, result: CaughtUp, epochs: dict[str, str], plans_upto: int) -> None:
+    def _write(
+        self, result: CaughtUp, epochs: dict[str, str], plans_upto: int, prices_upto: int
+    ) -> None:
         """A partition, in one transaction under its worker's id."""
         state = result.state
         checkpoint = state.checkpoint
@@ -163,6 +167,7 @@ class _Rebuild:
         checkpoint.truncated = {}
         checkpoint.checkpoint_epoch = ""  # the worker fills it in
         checkpoint.control[CONTROL_PLANS] = InputPosition(upto=plans_upto)
+        checkpoint.control[CONTROL_PRICES] = InputPosition(epochs[CONTROL_PRICES], prices_upto)
         batch = Batch()
         batch.changed = dict(state.workspaces)
         closing = finish(state, batch)
@@ -174,24 +179,21 @@ class _Rebuild:
         _send(producer, WORKSPACE_CHECKPOINT, partition, closing.checkpoint)
         producer.commit_transaction(_TIMEOUT_S)
 
-    def _write_plans(self, mirrored: list[VersionRecord]) -> None:
-        there = [record.version for record in read_records(self._bootstrap_servers)]
-        wanted = [record.version for record in mirrored]
-        if there == wanted:
+    def _write_control(self, plans: list[PlanVersion], prices: list[PriceVersion]) -> None:
+        servers = self._bootstrap_servers
+        there = [record.version for record in control.read_records(servers)]
+        prices_there = control_prices.read_versions(servers)
+        if (there, prices_there) == (plans, prices):
             return  # nothing to write, or an earlier run has written them
-        if there:
+        if there or prices_there:
             raise RebuildFailed(
-                f"the broker is not fresh: control.plans holds {len(there)} versions that are not "
-                f"the {len(wanted)} stored ones"
+                f"the broker is not fresh: it holds {len(there)} versions of plans and "
+                f"{len(prices_there)} prices that are not the {len(plans)} and {len(prices)} stored"
             )
         producer = self._producer(TRANSACTIONAL_ID)
         producer.begin_transaction()
-        _send(
-            producer,
-            CONTROL_PLANS,
-            0,
-            (((v.workspace_id or "").encode(), v.model_dump_json().encode()) for v in wanted),
-        )
+        _send(producer, CONTROL_PLANS, 0, map(control.as_record, plans))
+        _send(producer, CONTROL_PRICES, 0, map(control_prices.as_record, prices))
         producer.commit_transaction(_TIMEOUT_S)
 
     def _producer(self, transactional_id: str) -> Producer:
@@ -213,7 +215,7 @@ class _Rebuild:
     def _epochs(self) -> dict[str, str]:
         """The ids of the topics whose offsets a checkpoint holds."""
         admin = AdminClient({"bootstrap.servers": self._bootstrap_servers, "log_level": 0})
-        topics = TopicCollection([*INPUTS, WORKSPACE_IDS])
+        topics = TopicCollection([*INPUTS, WORKSPACE_IDS, CONTROL_PRICES])
         described = admin.describe_topics(topics, request_timeout=_TIMEOUT_S)
         return {name: str(future.result().topic_id) for name, future in described.items()}
 

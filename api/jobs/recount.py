@@ -8,20 +8,24 @@ made twice. An import contract keeps it so; what they need from elsewhere comes 
 The rules, written down again:
 
 - The first event of a (workspace, id) counts, in the order given.
-- What it costs is in recount_prices.py.
+- What it costs is in recount_prices.py. Where a plan lets the reported cost count, that one does,
+  if there is one.
+- What is charged for it is what the plan's own prices make of it, if every model in it has one;
+  else the cost and the plan's markup, rounded half-even to a pico-dollar once.
 - A month is a calendar month in UTC.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
+from spendstream.api.jobs.recount_overrides import NOBODY, Operator
 from spendstream.api.jobs.recount_prices import EXACT, PICO, ZERO, Prices
 
 
@@ -30,7 +34,11 @@ class ManifestError(ValueError):
 
 
 class Counted(NamedTuple):
-    """One event that counts. Costs in USD; None: unpriced, and the others 0."""
+    """One event that counts. Money in USD; None: unpriced, not charged.
+
+    `cost` is the one that counts, `computed` the one by prices; where these are the same its parts
+    of input and output are known, else 0.
+    """
 
     workspace_id: str
     id: str
@@ -43,24 +51,48 @@ class Counted(NamedTuple):
     input_tokens: int
     output_tokens: int
     cost: Decimal | None
+    charge: Decimal | None
+    computed: Decimal | None
     input_cost: Decimal
     output_cost: Decimal
 
 
+class Judge(NamedTuple):
+    """By what an event is judged.
+
+    Attributes:
+        operator: whose prices go before the published ones.
+        own: the workspace's own prices, with the operator's aliases; None: it has none.
+        markup_percent: exact.
+        reported: whether a reported cost counts.
+    """
+
+    operator: Operator = NOBODY
+    own: Operator | None = None
+    markup_percent: Decimal = ZERO
+    reported: bool = False
+
+
+PLAIN: Final = Judge()
+
+
 @dataclass(slots=True)
 class Sums:
-    """`cost` in USD, of the priced requests."""
+    """`cost` in USD, of the priced requests; `charge` of those that are charged."""
 
     requests: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
     cost: Decimal = ZERO
+    charge: Decimal = ZERO
     unpriced: int = 0
 
     def add(self, event: Counted) -> None:
         self.requests += 1
         self.input_tokens += event.input_tokens
         self.output_tokens += event.output_tokens
+        if event.charge is not None:
+            self.charge = EXACT.add(self.charge, event.charge)
         if event.cost is None:
             self.unpriced += 1
         else:
@@ -90,10 +122,17 @@ def read_manifests(directory: Path) -> Iterator[dict[str, Any]]:
                 yield event
 
 
-def recount(events: Iterable[Mapping[str, Any]]) -> Recount:
+def recount(
+    events: Iterable[Mapping[str, Any]],
+    judge: Callable[[str, str], Judge] = lambda workspace_id, event_id: PLAIN,
+) -> Recount:
     """Count events; each a mapping with the fields of a manifest line (see `Counted`).
 
     `input_tokens` of None means that the usage is unknown. Times are milliseconds since 1970.
+
+    Args:
+        judge: of a workspace's event; which prices and plan were in force when it was priced is
+            known to its row alone.
     """
     prices = Prices()
     result: Recount = {}
@@ -101,13 +140,15 @@ def recount(events: Iterable[Mapping[str, Any]]) -> Recount:
         key = (event["workspace_id"], event["id"])
         if key in result:
             continue
-        result[key] = counted(key, event, prices)
+        result[key] = counted(key, event, judge(*key), prices)
     return result
 
 
-def counted(key: tuple[str, str], event: Mapping[str, Any], prices: Prices) -> Counted:
-    """The event of a (workspace, id), priced."""
-    cost = prices.cost(event)
+def counted(
+    key: tuple[str, str], event: Mapping[str, Any], judge: Judge, prices: Prices
+) -> Counted:
+    """The event of a (workspace, id), priced and charged."""
+    cost, charge, computed, input_cost, output_cost = judged(event, judge, prices)
     return Counted(
         *key,
         event["time_ms"],
@@ -118,10 +159,32 @@ def counted(key: tuple[str, str], event: Mapping[str, Any], prices: Prices) -> C
         event.get("status") or "ok",
         event.get("input_tokens") or 0,
         event.get("output_tokens") or 0,
-        None if cost is None else cost.total,
-        ZERO if cost is None else cost.input,
-        ZERO if cost is None else cost.output,
+        cost,
+        charge,
+        computed,
+        input_cost,
+        output_cost,
     )
+
+
+def judged(
+    event: Mapping[str, Any], judge: Judge, prices: Prices
+) -> tuple[Decimal | None, Decimal | None, Decimal | None, Decimal, Decimal]:
+    """(cost, charge, computed cost, input's part of the cost, output's) in USD."""
+    parts = prices.cost(event, judge.operator)
+    computed = cost = None if parts is None else parts.total
+    if event.get("status") == "blocked":
+        return cost, cost, computed, ZERO, ZERO
+    if judge.reported and event.get("reported_cost_pico") is not None:
+        cost = EXACT.multiply(Decimal(event["reported_cost_pico"]), PICO)
+    own = None if judge.own is None else prices.cost(event, judge.own, listed=False)
+    charge = None if own is None else own.total
+    if charge is None and cost is not None:
+        times = EXACT.add(Decimal(1), EXACT.divide(judge.markup_percent, Decimal(100)))
+        charge = EXACT.multiply(cost, times).quantize(PICO, ROUND_HALF_EVEN, EXACT)
+    if parts is None or cost != computed:
+        return cost, charge, computed, ZERO, ZERO
+    return cost, charge, computed, parts.input, parts.output
 
 
 def month_of(time_ms: int) -> str:

@@ -9,6 +9,7 @@ Like recount.py it shares no code with what it checks. The rules, written down a
 - A price that is finer than 18 decimals of a dollar a token is rounded to them, first.
 - A model that has a price for input and none for any output is sold by its input. One that is
   sold by the hour, page or character is not sold by tokens, where some of these were used.
+- Where the operator has a price for a call (recount_overrides.py), that entry's hold alone.
 - A blocked call never reached the provider: it costs nothing.
 - Of a cost, input is what went in (tokens, audio, characters, pages), output what came out, with
   citations; searches and fees by request are neither.
@@ -29,34 +30,19 @@ from genai_prices.data_units import unit_data
 from genai_prices.types import ModelInfo, ModelPrice, TieredPrices, TimeOfDateConstraint
 from genai_prices.units import UnitRegistry
 
+from spendstream.api.jobs.recount_overrides import NOBODY, Operator, asked, known_as
+
 EXACT: Final = Context(prec=60)
 PICO: Final = Decimal("0.000000000001")
 ZERO: Final = Decimal(0)
-
-ALIASES: Final = {
-    "aws.bedrock": "aws",
-    "az.ai.inference": "azure",
-    "az.ai.openai": "azure",
-    "azure.ai.inference": "azure",
-    "azure.ai.openai": "azure",
-    "azure_ai": "azure",
-    "azure_openai": "azure",
-    "fireworks_ai": "fireworks",
-    "gcp.gemini": "google",
-    "gcp.gen_ai": "google",
-    "gcp.vertex_ai": "google",
-    "mistral_ai": "mistral",
-    "moonshot_ai": "moonshotai",
-    "x_ai": "x-ai",
-}
-"""Providers as OpenTelemetry names them, where genai-prices knows them by another id. A copy of the
-price book's on purpose: the recount shares no code with what it checks."""
 
 COUNTS: Final = {
     "cache_read_input_tokens": "cache_read_tokens",
     "cache_write_input_tokens": "cache_write_tokens",
     "cache_write_5m_input_tokens": "cache_write_5m_tokens",
+    "cache_write_30m_input_tokens": "cache_write_30m_tokens",
     "cache_write_1h_input_tokens": "cache_write_1h_tokens",
+    "cache_write_12h_input_tokens": "cache_write_12h_tokens",
     "audio_input_tokens": "input_audio_tokens",
     "image_input_tokens": "input_image_tokens",
     "video_input_tokens": "input_video_tokens",
@@ -118,13 +104,15 @@ class _Sold(NamedTuple):
     Attributes:
         tokens: the narrower kinds first, so that a share is what they leave of its count.
         times: what a region multiplies the token prices by.
+        images: USD an image by size and quality, which only the operator has.
     """
 
     published: dict[str, Decimal | TieredPrices]
     tokens: tuple[_Share, ...]
     seller: str
     model: str
-    times: Decimal
+    times: Decimal = Decimal(1)
+    images: tuple[tuple[str | None, str | None, Decimal], ...] = ()
 
 
 class Prices:
@@ -134,35 +122,43 @@ class Prices:
         self._models: dict[tuple[str, str], tuple[str, ModelInfo, bool] | None] = {}
         self._sold: dict[tuple[int, str, str, str], _Sold] = {}
 
-    def cost(self, event: Mapping[str, Any]) -> Cost | None:
+    def cost(
+        self, event: Mapping[str, Any], operator: Operator = NOBODY, listed: bool = True
+    ) -> Cost | None:
         """None where the event is unpriced.
 
         `event` has the fields of a usage event's data and of its usage side by side, and `model`;
         `other_models` has mappings of the same, or their JSON.
+
+        Args:
+            operator: whose own prices go before the published ones.
+            listed: without it those are left aside.
         """
         if event.get("status") == "blocked":
             return NOTHING
         if event.get("input_tokens") is None:
             return None
-        cost = self._own(event, own=True)
+        cost = self._own(event, operator, listed, own=True)
         for other in event.get("other_models") or ():
             theirs = json.loads(other) if isinstance(other, str) else other
             conditions = ("provider", "time_ms", "batch", "service_tier", "region")
-            added = self._own({**theirs, **{key: event.get(key) for key in conditions}}, own=False)
+            called = {**theirs, **{key: event.get(key) for key in conditions}}
+            added = self._own(called, operator, listed, own=False)
             if cost is None or added is None:
                 return None
             cost = _both(cost, added)
         return cost
 
-    def _own(self, event: Mapping[str, Any], own: bool) -> Cost | None:
+    def _own(
+        self, event: Mapping[str, Any], operator: Operator, listed: bool, own: bool
+    ) -> Cost | None:
         """Without other models' tokens. `own`: not those themselves, which are no request."""
-        found = self._model(event["provider"], event["model"])
-        if found is None:
+        sold = self._sold_to(event, operator, listed)
+        if sold is None:
             return None
-        sold = self._prices(event, *found)
         total = event["input_tokens"]
         costs = [_beside(event, sold) if own else NOTHING]
-        if sold.tokens or not any(event.get(name) for name in BESIDE):
+        if sold.tokens or not _sold_beside(event, sold):
             costs.append(_tokens(event, sold))
         if own and (fee := sold.published.get("requests_kcount")) is not None:
             costs.append(_of("other", _cost(Decimal(1), fee, 1000, total)))
@@ -172,6 +168,26 @@ class Prices:
                 return None
             cost = _both(cost, one)
         return cost
+
+    def _sold_to(self, event: Mapping[str, Any], operator: Operator, listed: bool) -> _Sold | None:
+        """By an entry, by one of the model that this one is another name of, or as published."""
+        provider, model = event["provider"], event["model"]
+        for followed in (False, True):
+            if provider.strip().lower() == "litellm":
+                provider, _, model = model.partition("/")
+            found = self._model(provider, model)
+            names = [model.strip().lower(), *([found[1].id.lower()] if found is not None else [])]
+            entry = operator.entry(event, known_as(provider), names)
+            if entry is not None:
+                said = asked(entry, event["input_tokens"])
+                shares = tuple(_Share(*share) for share in said.tokens)
+                seller, of = entry["known_as"], entry["model"].lower()
+                return _Sold(dict(said.published), shares, seller, of, images=said.images)
+            other = None if followed else operator.alias(event, known_as(provider), names)
+            if other is None:
+                break
+            provider, model = other
+        return self._prices(event, *found) if listed and found is not None else None
 
     def _prices(
         self, event: Mapping[str, Any], seller: str, model: ModelInfo, listed: bool
@@ -191,11 +207,10 @@ class Prices:
         """(id of the provider whose list it is in, model, whether that provider was asked)."""
         key = (provider, name)
         if key not in self._models:
-            lowered = provider.strip().lower()
             snapshot = get_snapshot()
             try:
-                asked, model = snapshot.find_provider_model(
-                    name, None, ALIASES.get(lowered, lowered), None
+                asked_for, model = snapshot.find_provider_model(
+                    name, None, known_as(provider), None
                 )
             except LookupError:
                 self._models[key] = None
@@ -203,10 +218,10 @@ class Prices:
                 # a provider that sells another's model does it at that one's standard prices
                 seller = next(
                     one
-                    for one in (asked, *snapshot.providers)
+                    for one in (asked_for, *snapshot.providers)
                     if any(listed is model for listed in one.models)
                 )
-                self._models[key] = (seller.id, model, seller is asked)
+                self._models[key] = (seller.id, model, seller is asked_for)
         return self._models[key]
 
 
@@ -321,12 +336,36 @@ def _beside(event: Mapping[str, Any], sold: _Sold) -> Cost | None:
         price = sold.published[unit.price_key]
         own = _cost(quantity, price, unit.per, event["input_tokens"], times)
         cost = _both(cost, _of(side, own))
-    # Anthropic's fetches cost their tokens alone; of others, and of images by number, it is unknown
-    if event.get("web_fetches") and sold.seller != "anthropic":
-        return None
-    if event.get("images") and not event.get("output_tokens"):
-        return None
+    if fetches := event.get("web_fetches"):
+        usd = sold.published.get("web_fetches_kcount")
+        if usd is not None:
+            own = _cost(Decimal(fetches), usd, 1000, event["input_tokens"])
+            cost = _both(cost, _of("other", own))
+        elif sold.seller != "anthropic":  # whose fetches cost their tokens alone
+            return None
+    if images := event.get("images"):
+        each = _image_price(event, sold)
+        if each is not None:
+            own = _cost(Decimal(images), each, 1, event["input_tokens"])
+            cost = _both(cost, _of("output", own))
+        elif not event.get("output_tokens"):
+            return None
     return cost
+
+
+def _sold_beside(event: Mapping[str, Any], sold: _Sold) -> bool:
+    """Whether something was used that is sold otherwise than by tokens."""
+    by_number = bool(event.get("images")) and _image_price(event, sold) is not None
+    return by_number or any(event.get(name) for name in (*BESIDE, "web_fetches"))
+
+
+def _image_price(event: Mapping[str, Any], sold: _Sold) -> Decimal | None:
+    for size, quality, usd in sold.images:
+        if (size is None or size == event.get("image_size")) and (
+            quality is None or quality == event.get("image_quality")
+        ):
+            return usd
+    return None
 
 
 def _cost(

@@ -15,8 +15,10 @@ from typing import Any, TypedDict
 
 from clickhouse_connect.driver.client import Client
 
+from spendstream.api.jobs import control_prices
 from spendstream.api.jobs.checks.difference import Difference, bounded, difference
 from spendstream.api.jobs.checks.events import Expected, check_events, check_sums
+from spendstream.api.jobs.checks.judges import Judges
 from spendstream.api.jobs.checks.rollups import check_rollups
 from spendstream.api.jobs.checks.sequence import (
     check_conservation,
@@ -63,15 +65,25 @@ def verify(
         ValueError: a manifest is broken.
     """
     step = progress or _quiet
-    step("recounting the manifests")
-    sent = _recount(manifests)
     step("reading the workers' state")
     worker = (
         read_worker_state(bootstrap_servers) if bootstrap_servers else read_mirrored_state(client)
     )
     plans = read_records(bootstrap_servers) if bootstrap_servers else mirrored_versions(client)
+    prices = (
+        control_prices.read_records(bootstrap_servers)
+        if bootstrap_servers
+        else control_prices.mirrored_records(client)
+    )
+    judges = Judges([r.version for r in prices], [r.version for r in plans])
+    step("recounting the manifests")
+    sent = _recount(client, manifests, judges)
     expected = Expected()
-    differences = list(bounded(_differences(client, sent, worker, plans, expected, step)))
+    differences = list(bounded(_differences(client, sent, worker, plans, judges, expected, step)))
+    numbers = [record.version.version for record in prices]
+    if numbers != list(range(1, len(numbers) + 1)):
+        wanted = f"1 to {len(numbers)}"
+        differences.append(difference("control.prices: versions", wanted, numbers))
     return {
         "ok": not differences,
         "events": expected.events,
@@ -87,12 +99,13 @@ def _differences(
     sent: Recount | None,
     worker: WorkerState,
     plans: list[VersionRecord],
+    judges: Judges,
     expected: Expected,
     step: Progress,
 ) -> Iterator[Difference]:
     step("comparing events")
     resolved = {p: checkpoint.late_resolved for p, checkpoint in worker.checkpoints.items()}
-    yield from check_events(client, sent, expected, resolved)
+    yield from check_events(client, sent, expected, resolved, judges)
     yield from check_sums(client, expected)
     step("comparing rollups")
     yield from check_rollups(client)
@@ -111,10 +124,10 @@ def _differences(
         yield difference("control.plans: versions", f"1 to {len(numbers)}", numbers)
 
 
-def _recount(manifests: Path | None) -> Recount | None:
+def _recount(client: Client, manifests: Path | None, judges: Judges) -> Recount | None:
     if manifests is None or not any(manifests.glob("*.jsonl")):
         return None
-    return recount(read_manifests(manifests))
+    return recount(read_manifests(manifests), judges.of_rows(client))
 
 
 def _basis(sent: Recount | None, expected: Expected) -> str:

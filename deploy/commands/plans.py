@@ -155,6 +155,10 @@ def _shown(value: Any) -> str:
     for item in value:
         if "percent" in item:
             lines.append(f"{item['percent']} % {item['severity']}")
+        elif "valid_from" in item:
+            said = ", ".join(f"{leaf} {usd}" for leaf, usd in item.get("prices", {}).items())
+            since = item["valid_from"][:10]
+            lines.append(f"{item['provider']}/{item['model']} from {since}: {said} USD")
         else:
             unit = "USD" if item["measure"] == "charge" else item["measure"]
             lines.append(f"{item['amount']} {unit} a {item['window']}, {item['action']}")

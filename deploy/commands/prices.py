@@ -1,4 +1,4 @@
-"""`spendstream prices`: calc."""
+"""`spendstream prices`: show, set, import, diff, history, explain, check, calc."""
 
 from __future__ import annotations
 
@@ -11,10 +11,18 @@ import typer
 from rich.table import Table
 
 from spendstream.deploy import failures
+from spendstream.deploy.commands import prices_edit, prices_look
 from spendstream.deploy.commands.options import Json
 from spendstream.deploy.console import CommandError, out, print_json, say
 
-app = typer.Typer(help="What calls cost: calc.", no_args_is_help=True)
+app = typer.Typer(help="What calls cost: look, set, explain, check.", no_args_is_help=True)
+app.command("show")(prices_look.show)
+app.command("set")(prices_edit.set_price)
+app.command("import")(prices_edit.import_prices)
+app.command("diff")(prices_edit.diff)
+app.command("history")(prices_edit.history)
+app.command("explain")(prices_look.explain)
+app.command("check")(prices_look.check)
 
 LINES = "JSON lines: provider, model, timestamp, usage; their own prices and price_context."
 

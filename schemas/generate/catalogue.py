@@ -11,6 +11,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from spendstream.schemas import topics
 from spendstream.schemas.event import UsageEvent
 from spendstream.schemas.plan import PlanVersion
+from spendstream.schemas.price_version import PriceVersion
 from spendstream.schemas.records import (
     Alert,
     DeadLetter,
@@ -35,6 +36,7 @@ MESSAGES: Final[dict[str, tuple[type[BaseModel], ...]]] = {
     topics.USAGE_DEAD: (DeadLetter,),
     topics.WORKSPACE_STATE: (WorkspaceState, Heartbeat),
     topics.CONTROL_PLANS: (PlanVersion,),
+    topics.CONTROL_PRICES: (PriceVersion,),
 }
 """Topics that are missing here hold what only its own writer reads."""
 

@@ -30,6 +30,8 @@ from spendstream.schemas.partition import partition_of
 from spendstream.schemas.period import from_ms, month_of, to_ms
 from spendstream.schemas.plan import Limit, Plan, PlanVersion
 from spendstream.schemas.price_leaves import plain_cost
+from spendstream.schemas.price_overrides import Entry, When
+from spendstream.schemas.price_version import PriceVersion
 from spendstream.schemas.prices import Prices, Rates
 from spendstream.schemas.reasons import InvalidEvent
 from spendstream.schemas.records import (
@@ -106,6 +108,20 @@ PLAN: Final = PlanVersion(
     author="ops@example.com",
 )
 
+PRICE: Final = PriceVersion(
+    version=1,
+    entry=Entry(
+        provider="openai",
+        model="gpt-4o",
+        valid_from=datetime(2026, 12, 1, tzinfo=UTC),
+        when=When(tier="priority"),
+        prices={"input": "4", "cache_read": "2", "output": "16"},
+    ),
+    written_at_ms=PERIOD.start_ms,
+    author="ops@example.com",
+    reason="contract of 2026-11",
+)
+
 CHARGED_BEFORE: Final = 19_999_100_000_000
 """Pico-USD booked to November before the call: 0.0009 USD below 80 percent."""
 
@@ -141,6 +157,7 @@ def examples() -> dict[str, dict[str, Any]]:
         "readmit_late": _row(topics.WORKSPACE_COMMANDS, WORKSPACE, _readmit()),
         "duplicate_late": _row(topics.WORKSPACE_COMMANDS, WORKSPACE, _duplicate()),
         "plan_version": _row(topics.CONTROL_PLANS, WORKSPACE, PLAN),
+        "price_version": _row(topics.CONTROL_PRICES, "openai/gpt-4o", PRICE),
         "workspace_state": _row(topics.WORKSPACE_STATE, WORKSPACE, _state(cost)),
         "heartbeat": _row(
             topics.WORKSPACE_STATE,
@@ -187,6 +204,7 @@ def _priced(leaves: tuple[Leaf, ...], cost: int) -> PricedUsage:
         source=SOURCE,
         event=EVENT,
         leaves=leaves,
+        computed_cost_pico=str(cost),
         cost_pico=str(cost),
         charge_pico=str(cost),
         cost_quality="measured",

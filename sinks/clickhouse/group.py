@@ -25,7 +25,7 @@ from confluent_kafka import (
 )
 
 from spendstream.schemas.kafka_advice import with_advice
-from spendstream.schemas.topics import WORKSPACE_CHECKPOINT
+from spendstream.schemas.topics import CONTROL, WORKSPACE_CHECKPOINT
 from spendstream.sinks.clickhouse import health, metrics
 from spendstream.sinks.clickhouse.config import LoaderConfig
 from spendstream.sinks.clickhouse.errors import ConfigError, Expired, LoaderError, Lost, Stop
@@ -35,7 +35,7 @@ from spendstream.sinks.clickhouse.loading import Flush
 from spendstream.sinks.clickhouse.pace import Pace
 from spendstream.sinks.clickhouse.refusals import REFUSED, Refusals
 from spendstream.sinks.clickhouse.store import Store
-from spendstream.sinks.clickhouse.tables import CONTROL_TOPICS, TABLES
+from spendstream.sinks.clickhouse.tables import TABLES
 
 POLL_SECONDS: Final = 0.02
 POLL_RECORDS: Final = 5_000
@@ -79,7 +79,7 @@ class Group:
         self._store = store
         self._topics = [*TABLES]
         if config.mirror:
-            self._topics += [WORKSPACE_CHECKPOINT, *CONTROL_TOPICS]
+            self._topics += [WORKSPACE_CHECKPOINT, *CONTROL]
         self._lanes: dict[int, _Running] = {}
         self._pace = Pace()
         self._at_end: set[tuple[str, int]] = set()

@@ -40,9 +40,6 @@ TABLES: Final[dict[str, Table]] = {
     )
 }
 
-CONTROL_TOPICS: Final = (topics.CONTROL_PLANS,)
-"""Topics that are never compacted and that the embedded stack mirrors whole."""
-
 ROLLUPS: Final = (
     "usage_quarter",
     "usage_day",

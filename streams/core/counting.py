@@ -33,7 +33,8 @@ def count(
 
     Args:
         own: the month of `counted_ms`; `billing`: the month its charge is booked to.
-        cost, charge: pico-USD; None where the event is unpriced.
+        cost, charge: pico-USD; None where it is not known. A model may have no price but the
+            workspace's own.
         blocked: the call never reached its provider.
     """
     now = state.checkpoint.time_ms
@@ -46,11 +47,11 @@ def count(
         counters.output_tokens += output_tokens
         if blocked:
             counters.blocked += 1
-        if charge is None:
+        counters.charge += amount
+        if cost is None:
             counters.unpriced += 1
         else:
-            counters.cost += cost or 0
-            counters.charge += amount
+            counters.cost += cost
     batch.changed[ws.id] = ws
     second = now // 1_000
     ws.slide(second)

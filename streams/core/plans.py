@@ -3,11 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
+from spendstream.schemas.charge import WHOLE, parts_of
 from spendstream.schemas.plan import DEFAULT_PLAN, Plan, PlanVersion
+from spendstream.schemas.price_overrides import Entry
 
 NEVER: Final = 1 << 62
+
+
+class Charging(NamedTuple):
+    """What a plan makes of a cost. `parts`: the charge of a cost, in parts of `charge.WHOLE`."""
+
+    parts: int
+    own: tuple[Entry, ...]
+    reported: bool
+
+
+AS_COMPUTED: Final = Charging(WHOLE, (), False)
+"""The cost is the charge: most plans."""
+
+
+def charging_of(plan: Plan) -> Charging:
+    """Read once a plan, not once an event."""
+    reported = plan.counted_cost == "reported"
+    charging = Charging(parts_of(plan.markup_percent), plan.prices, reported)
+    return AS_COMPUTED if charging == AS_COMPUTED else charging
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +38,7 @@ class PlanInForce:
     plan: Plan
     version: int
     until_ms: int
+    charging: Charging = AS_COMPUTED
 
 
 class PlanTable:
@@ -26,9 +48,11 @@ class PlanTable:
         self.revision = 0
         self._versions: list[PlanVersion] = []
         self._by_workspace: dict[str | None, list[PlanVersion]] = {}
+        self._charging: dict[int, Charging] = {}  # by number of the version
 
     def add(self, version: PlanVersion) -> None:
         """Take the next record of `control.plans`."""
+        self._charging[version.version] = charging_of(version.plan)
         self._versions.append(version)
         self._by_workspace.setdefault(version.workspace_id, []).append(version)
         self.revision += 1
@@ -45,7 +69,8 @@ class PlanTable:
         until = min(self._next_change(workspace_id, at_ms), self._next_change(None, at_ms))
         if current is None:
             return PlanInForce(DEFAULT_PLAN, 0, until)
-        return PlanInForce(current.plan, current.version, until)
+        charging = self._charging[current.version]
+        return PlanInForce(current.plan, current.version, until, charging)
 
     def numbered(self, version: int) -> Plan:
         """The plan of a version that a priced row names. Raises KeyError where it is unknown."""

@@ -20,6 +20,7 @@ from spendstream.schemas.period import booked_to, month_of
 from spendstream.schemas.prices import PriceBook
 from spendstream.schemas.reasons import InvalidEvent
 from spendstream.schemas.topics import ID_HORIZON_MS, USAGE_EVENTS, USAGE_PRICED
+from spendstream.streams.core.charging import charge_event
 from spendstream.streams.core.counting import count
 from spendstream.streams.core.dead_letters import bury
 from spendstream.streams.core.envelope import dropped_before
@@ -36,7 +37,7 @@ from spendstream.streams.core.incoming import (
 from spendstream.streams.core.input_record import InputRecord, arrived
 from spendstream.streams.core.late_lane import check_turn, known_since, mark_pricing, set_aside
 from spendstream.streams.core.outputs import Batch, PricedStruct, encode
-from spendstream.streams.core.plans import NEVER, PlanTable
+from spendstream.streams.core.plans import AS_COMPUTED, NEVER, PlanTable
 from spendstream.streams.core.pricing import price_event
 from spendstream.streams.core.schedule import advance, refresh_plan
 from spendstream.streams.core.state import PartitionState, Workspace
@@ -192,15 +193,17 @@ def _count_once(
 
     event, time_ms = item.event, item.time_ms
     usage = event.usage
-    leaves, cost, rule, quality = price_event(book, event, time_ms)
-    charge = cost
-
     counted_ms = min(time_ms, item.arrival_ms)
     ws = state.workspaces.get(event.workspace_id)
     if ws is None:
         ws = state.workspaces[event.workspace_id] = Workspace(event.workspace_id)
     if ws.plan_revision != plans.revision or now >= ws.force.until_ms:
         refresh_plan(state, ws, plans)
+    priced = leaves, computed, rule, quality = price_event(book, event, time_ms)
+    cost = charge = computed
+    charging = ws.force.charging
+    if charging is not AS_COMPUTED:
+        cost, charge, quality = charge_event(charging, book, event, time_ms, priced)
     own = month_of(counted_ms)
     billing = booked_to(own, now)
     checkpoint.seq[USAGE_PRICED] += 1
@@ -216,6 +219,7 @@ def _count_once(
         item.source,
         msgspec.Raw(item.data),
         leaves,
+        None if computed is None else str(computed),
         None if cost is None else str(cost),
         None if charge is None else str(charge),
         quality,

@@ -244,6 +244,7 @@ def example_row(seq: int, partition: int) -> bytes:
                 }
                 for leaf in ("input", "cache_read", "output")
             ],
+            "computed_cost_pico": "750000000",
             "cost_pico": "750000000",
             "charge_pico": "750000000",
             "cost_quality": "measured",

@@ -90,6 +90,7 @@ def priced(seq: int, partition: int = 0, **other: Any) -> PricedUsage:
         "leaves": () if cost is None else (
             Leaf(leaf="input", quantity=100, price_atto="2500000000000", cost_pico=cost),
         ),
+        "computed_cost_pico": cost,
         "cost_pico": cost,
         "charge_pico": cost,
         "cost_quality": "unpriced" if cost is None else "measured",

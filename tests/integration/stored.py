@@ -16,8 +16,14 @@ from spendstream.deploy.manifest import writing
 from spendstream.producers import cloudevent
 from spendstream.schemas import Plan, PlanVersion, Trackable, Usage, UsageEvent
 from spendstream.schemas.partition import partition_of
-from spendstream.schemas.price_compile import compile_book
-from spendstream.schemas.topics import CONTROL_PLANS, USAGE_EVENTS, WORKSPACE_COMMANDS
+from spendstream.schemas.price_overrides import Alias, Entry, Overrides, parse_overrides
+from spendstream.schemas.price_version import PriceVersion
+from spendstream.schemas.topics import (
+    CONTROL_PLANS,
+    CONTROL_PRICES,
+    USAGE_EVENTS,
+    WORKSPACE_COMMANDS,
+)
 from spendstream.sinks.clickhouse.config import LoaderConfig
 from spendstream.sinks.clickhouse.migrate import migrate
 from spendstream.sinks.clickhouse.store import Store
@@ -25,11 +31,11 @@ from spendstream.sinks.clickhouse.tables import TABLES
 from spendstream.streams.core.finish import finish
 from spendstream.streams.core.outputs import Batch
 from spendstream.streams.core.plans import PlanTable
+from spendstream.streams.core.price_table import PriceTable
 from spendstream.streams.core.process import process
 from spendstream.streams.core.state import InputPosition, PartitionState
 
 PARTITIONS = 2
-BOOK = compile_book()
 NOON = 1_795_348_800_000  # 2026-11-22T12:00:00Z
 HEADERS = Sequence[tuple[str, bytes | None]]
 
@@ -65,6 +71,8 @@ class Figures:
     database: str
     url: str
     plans: PlanTable = field(default_factory=PlanTable)
+    prices: PriceTable = field(default_factory=PriceTable)
+    price_records: int = 0
     states: dict[int, PartitionState] = field(default_factory=dict)
     tokens: int = 0
 
@@ -92,6 +100,23 @@ class Figures:
             self.plans.add(version)
             text = version.model_dump_json()
             rows.append([CONTROL_PLANS, 0, number - 1, workspace or "", text])
+        self.store.put("mirror_control", ["topic", "partition", "offset", "key", "value"], rows)
+
+    def add_prices(self, said: Overrides, at_ms: int = 0) -> None:
+        """As the control writer would, with the mirror of its topic; in force from here on."""
+        rows = []
+        new: tuple[Entry | Alias, ...] = (*said.prices, *said.aliases)
+        for one in new:
+            version = PriceVersion(
+                version=self.price_records + 1,
+                entry=one if isinstance(one, Entry) else None,
+                alias=one if isinstance(one, Alias) else None,
+                written_at_ms=at_ms,
+                author="test",
+            )
+            self.prices.add(version, self.price_records)
+            rows.append([CONTROL_PRICES, 0, self.price_records, "", version.model_dump_json()])
+            self.price_records += 1
         self.store.put("mirror_control", ["topic", "partition", "offset", "key", "value"], rows)
 
     def load(
@@ -157,9 +182,10 @@ class Figures:
     ) -> list[tuple[int, bytes, bytes]]:
         """Returns what it forwards: partition, key, value."""
         batch = Batch()
-        process(state, batch, topic, records, BOOK, self.plans)
-        control = InputPosition(upto=self.plans.revision)
-        state.checkpoint.control[CONTROL_PLANS] = control
+        process(state, batch, topic, records, self.prices.book(self.price_records), self.plans)
+        control = state.checkpoint.control
+        control[CONTROL_PLANS] = InputPosition(upto=self.plans.revision)
+        control[CONTROL_PRICES] = InputPosition(upto=self.price_records)
         closing = finish(state, batch)
         partition = state.checkpoint.partition
         for output, rows in batch.rows.items():
@@ -203,6 +229,50 @@ def record_of(item: Sent) -> Record:
     )
 
 
+CHARGED: dict[str | None, Plan] = {
+    "ws-3": Plan(markup_percent="12.5", counted_cost="reported", overage=True, credit_pico=10**10),
+    "ws-4": Plan(
+        markup_percent="0.000001",
+        prices=parse_overrides(
+            {
+                "prices": [
+                    {
+                        "provider": "openai",
+                        "model": model,
+                        "valid_from": "2026-11-25",
+                        "prices": {"input": "3.3", "cache_read": "0.7", "output": "0"},
+                    }
+                    for model in ("gpt-4o", "no-such-model")
+                ]
+            }
+        ).prices,
+    ),
+}
+"""Plans that charge otherwise than the cost."""
+
+PRICES = parse_overrides(
+    {
+        "prices": [
+            {
+                "provider": "anthropic",
+                "model": "claude-sonnet-4*",
+                "valid_from": "2026-01-01",
+                "prices": {"input": "2.999999", "output": "1"},
+            }
+        ],
+        "aliases": [
+            {
+                "provider": "openai",
+                "model": "no-such*",
+                "valid_from": "2026-12-01",
+                "same_as": {"provider": "openai", "model": "gpt-4o-mini"},
+            }
+        ],
+    }
+)
+"""The operator's, for some of the events."""
+
+
 def some_events(count: int = 600, start_ms: int = NOON, step_ms: int = 450_000) -> list[Sent]:
     """Events of every kind that a report can tell apart, over some three days."""
     models = [
@@ -237,6 +307,7 @@ def some_events(count: int = 600, start_ms: int = NOON, step_ms: int = 450_000) 
             tags={"team": f"t{n % 3}"} if n % 2 else {},
             status="blocked" if blocked else "ok",
             usage_quality="estimated" if n % 13 == 0 else "measured",
+            reported_cost_pico=f"{n}000000001" if n % 8 == 0 else None,
         )
         sent.append(Sent(f"e-{n}", time_ms, time_ms + 20, event))
     return sent

@@ -13,7 +13,7 @@ from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, Config
 
 from spendstream.deploy import failures
 from spendstream.schemas.partition import partition_of
-from spendstream.schemas.topics import DAY_MS, INPUTS
+from spendstream.schemas.topics import CONTROL, DAY_MS, INPUTS
 from spendstream.streams.accept import OtherLosses, accept, look
 from spendstream.streams.core.forwarding import forward
 from spendstream.streams.core.outputs import Batch
@@ -173,11 +173,12 @@ def test_what_is_lost_after_the_question_is_not_accepted(rig: Rig) -> None:
     check_went_on(rig, first + after)
 
 
-@pytest.mark.parametrize("topic", ["control.plans", "workspace.checkpoint"])
+@pytest.mark.parametrize("topic", [*CONTROL, "workspace.checkpoint"])
 def test_what_was_deleted_although_it_is_kept_for_ever(rig: Rig, topic: str) -> None:
     first, after = calls_of_now(0, 300), calls_of_now(300, 300)
     producer = rig.producer()
-    producer.produce("control.plans", b"what was a plan")
+    for name in CONTROL:
+        producer.produce(name, b"what was a plan or a price")
     assert producer.flush(60) == 0
     worker = rig.worker().wait_ready()
     rig.send(first)
@@ -254,7 +255,7 @@ def test_what_became_of_late_events_is_sent_again(
     assert sink.log.count("late rows are sent again") > 0
 
 
-@pytest.mark.parametrize("topic", ["workspace.ids", "control.plans"])
+@pytest.mark.parametrize("topic", ["workspace.ids", *CONTROL])
 def test_a_topic_made_anew_halts_a_worker_that_is_idle(rig: Rig, topic: str) -> None:
     worker = rig.worker().wait_ready()
     rig.send(calls_of_now(0, 300))
@@ -321,15 +322,16 @@ def test_a_disk_that_was_replaced(
         rig.close()
 
 
-def test_plans_made_anew(rig: Rig) -> None:
+@pytest.mark.parametrize("topic", CONTROL)
+def test_plans_and_prices_made_anew(rig: Rig, topic: str) -> None:
     worker = rig.worker().wait_ready()
     sent = calls_of_now(0, 300)
     rig.send(sent)
     rig.wait_settled()
     worker.stop()
-    rig.make_anew("control.plans")
+    rig.make_anew(topic)
     halt(rig, "EpochChanged")
-    accept_all(rig, "control.plans")
+    accept_all(rig, topic)
     rig.send(sent[:10] + calls_of_now(300, 10))
     rig.wait_taken(320)
     check_went_on(rig, calls_of_now(0, 300) + calls_of_now(300, 10))

@@ -7,16 +7,9 @@ import threading
 import pytest
 from confluent_kafka import Producer
 
-from spendstream.api.jobs import control
-from spendstream.api.jobs.control import (
-    StaleEdit,
-    apply_plans,
-    current_version,
-    diff,
-    in_force,
-    newest,
-    read_versions,
-)
+from spendstream.api.jobs import control_writer
+from spendstream.api.jobs.control import apply_plans, diff, in_force, newest, read_versions
+from spendstream.api.jobs.control_writer import StaleEdit, head_of
 from spendstream.api.log import LogUnavailable, read_to_end
 from spendstream.api.plans_file import parse_plans
 from spendstream.deploy.topics_admin import create
@@ -42,7 +35,7 @@ def with_credit(usd: int) -> Plan:
 
 
 def test_versions_count_on_and_the_newest_is_in_force(bootstrap: str) -> None:
-    before = current_version(read_versions(bootstrap))
+    before = head_of(read_versions(bootstrap))
     plans = parse_plans('plans: {default: {credit: "12.5"}, ws-a: {overage: true}}')
     written = apply_plans(bootstrap, plans, author="anna", expected_version=before)
     assert [v.version for v in written] == [before + 1, before + 2]
@@ -55,10 +48,10 @@ def test_versions_count_on_and_the_newest_is_in_force(bootstrap: str) -> None:
 def test_nothing_changes_where_nothing_differs(bootstrap: str) -> None:
     plans: dict[str | None, Plan] = {"ws-b": with_credit(3)}
     assert len(apply_plans(bootstrap, plans, author="anna")) == 1
-    head = current_version(read_versions(bootstrap))
+    head = head_of(read_versions(bootstrap))
     assert diff(read_versions(bootstrap), plans) == []
     assert apply_plans(bootstrap, plans, author="ben") == []
-    assert current_version(read_versions(bootstrap)) == head
+    assert head_of(read_versions(bootstrap)) == head
 
 
 def test_a_difference_names_workspace_and_field(bootstrap: str) -> None:
@@ -69,7 +62,7 @@ def test_a_difference_names_workspace_and_field(bootstrap: str) -> None:
 
 
 def test_a_stale_edit_is_refused_and_writes_nothing(bootstrap: str) -> None:
-    seen = current_version(read_versions(bootstrap))
+    seen = head_of(read_versions(bootstrap))
     apply_plans(bootstrap, {"ws-d": with_credit(5)}, author="anna", expected_version=seen)
     with pytest.raises(StaleEdit, match=rf"at version {seen + 1} \(since then by anna\)"):
         apply_plans(bootstrap, {"ws-d": with_credit(6)}, author="ben", expected_version=seen)
@@ -88,16 +81,16 @@ def test_a_writer_that_was_overtaken_cannot_commit(
     bootstrap: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A second writer comes between the first one's reading and its writing."""
-    original = control._append
+    original = control_writer.append
     overtaken = threading.Event()
 
-    def late(producer: Producer, records: object, timeout: float) -> None:
+    def late(producer: Producer, topic: str, records: object, timeout: float) -> None:
         if not overtaken.is_set():
             overtaken.set()
             apply_plans(bootstrap, {"ws-f": with_credit(8)}, author="ben")
-        original(producer, records, timeout)  # type: ignore[arg-type]
+        original(producer, topic, records, timeout)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(control, "_append", late)
+    monkeypatch.setattr(control_writer, "append", late)
     with pytest.raises(StaleEdit, match="another writer"):
         apply_plans(bootstrap, {"ws-f": with_credit(7)}, author="anna")
     versions = [v for v in read_versions(bootstrap) if v.workspace_id == "ws-f"]

@@ -66,9 +66,10 @@ def fresh(clickhouse: ClickHouseServer) -> Iterator[Client]:
 def row(seq: int, partition: int) -> PricedUsage:
     """Leaves of every name; qualities that change within every key; a reported cost is not the sum
     of its leaves; each ninth is unpriced."""
-    if seq % 9 == 0:
-        quality, leaves, cost = "unpriced", (), None
-    else:
+    leaves: tuple[Leaf, ...] = ()
+    cost: int | None = None
+    quality = "unpriced"
+    if seq % 9:
         quality = QUALITIES[seq % len(QUALITIES)]
         leaves = tuple(
             Leaf(

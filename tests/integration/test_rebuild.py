@@ -11,6 +11,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from confluent_kafka import Producer
 
+from spendstream.api.jobs import control_prices
 from spendstream.api.jobs import rebuild as rebuilding
 from spendstream.api.jobs.control import read_versions
 from spendstream.api.jobs.rebuild import NOTHING, RebuildFailed, rebuild
@@ -38,8 +39,10 @@ from spendstream.streams.losses import TOPICS
 from spendstream.streams.reading import LogReader, topic_ids
 from spendstream.streams.recovery import recover
 from tests.integration.stored import (
+    CHARGED,
     NOON,
     PARTITIONS,
+    PRICES,
     Figures,
     Sent,
     refused,
@@ -68,8 +71,10 @@ def figures(clickhouse: ClickHouseServer) -> Iterator[Figures]:
             None: Plan(credit_pico=5 * 10**10, overage=True),
             "ws-1": Plan(credit_pico=10**12),
             "ws-2": Plan(credit_pico=0, overage=True),
+            **CHARGED,
         }
     )
+    filled.add_prices(PRICES)
     yield filled
     filled.client.close()
     admin.command(f"DROP DATABASE {DATABASE}")
@@ -127,7 +132,8 @@ def test_the_same_figures_come_back(
     done = rebuild(fresh, clickhouse.url, DATABASE)
     assert done.partitions == PARTITIONS
     assert done.rows == 400 - mirrored
-    assert done.plans == len(read_versions(fresh)) == 3
+    assert done.plans == len(read_versions(fresh)) == 5
+    assert done.prices == len(control_prices.read_versions(fresh)) == 2
     for state in recovered(fresh):
         same(state, figures.states[state.checkpoint.partition])
         assert state.checkpoint.upto == (0, 0)

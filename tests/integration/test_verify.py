@@ -16,7 +16,9 @@ from spendstream.api.jobs.verify import Verification, verify
 from spendstream.schemas import Plan, UsageEvent
 from spendstream.schemas.usage import OtherModel, Usage
 from tests.integration.stored import (
+    CHARGED,
     NOON,
+    PRICES,
     Figures,
     Sent,
     refused,
@@ -33,6 +35,7 @@ PLANS: dict[str | None, Plan] = {
     None: Plan(credit_pico=5 * 10**10, overage=True),
     "ws-1": Plan(credit_pico=10**12),
     "ws-2": Plan(credit_pico=0, overage=True),
+    **CHARGED,
 }
 
 
@@ -77,8 +80,10 @@ def manifests(tmp_path: Path) -> Path:
 
 
 def fill(figures: Figures) -> None:
-    half = len(EVENTS) // 2
-    figures.load(EVENTS[:half], [(0, refused(NOON, b"{"))])
+    half, third = len(EVENTS) // 2, len(EVENTS) // 3
+    figures.load(EVENTS[:third])
+    figures.add_prices(PRICES)
+    figures.load(EVENTS[third:half], [(0, refused(NOON, b"{"))])
     figures.load([*EVENTS[half - 5 : half], *EVENTS[half:]])  # five of them again
 
 
@@ -196,6 +201,35 @@ def test_every_condition_of_a_price(own: Figures, manifests: Path, tmp_path: Pat
     empty = tmp_path / "none"
     empty.mkdir()
     assert verify(own.client, None, empty)["differences"] == []
+
+
+def test_what_was_charged_is_not_always_what_it_cost(figures: Figures) -> None:
+    counts = figures.client.query(
+        "SELECT countIf(charge != cost), countIf(isNull(cost) AND charge > 0), "
+        "countIf(cost != computed_cost), countIf(cost_quality = 'provider_reported'), "
+        "countIf(startsWith(price_rule, 'override')), uniqExact(price_version) FROM usage_raw"
+    ).result_rows[0]
+    assert all(count > 1 for count in counts), counts
+
+
+def test_prices_that_are_taken_back_are_found(own: Figures, tmp_path: Path) -> None:
+    (version,) = own.client.query(
+        "SELECT price_version FROM usage_raw ORDER BY seq LIMIT 1"
+    ).result_rows[0]
+    spoil(
+        own.client,
+        f"ALTER TABLE usage_raw UPDATE price_version = '{version}' WHERE event_id = 'e-398'",
+    )
+    assert "prices of an event" in whats(verify(own.client, None, tmp_path))
+
+
+def test_a_lost_price_is_found(own: Figures, tmp_path: Path) -> None:
+    spoil(
+        own.client,
+        "ALTER TABLE mirror_control DELETE WHERE topic = 'control.prices' AND offset = 0",
+    )
+    found = whats(verify(own.client, None, tmp_path))
+    assert {"control.prices: versions", "an event's cost", "an event's charge"} <= found
 
 
 def test_a_refused_event_explains_what_is_missing(own: Figures, manifests: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
 
@@ -12,6 +13,8 @@ import msgspec
 
 from spendstream.schemas.plan import Limit, Plan, PlanVersion
 from spendstream.schemas.price_compile import compile_book
+from spendstream.schemas.price_overrides import Entry
+from spendstream.schemas.prices import PriceBook
 from spendstream.schemas.topics import SEQUENCED, USAGE_ALERTS, USAGE_EVENTS, USAGE_OVERAGE
 from spendstream.streams.core.finish import Closing, finish
 from spendstream.streams.core.outputs import Batch, Row
@@ -37,7 +40,22 @@ def plan_version(fact: PlanFact) -> PlanVersion:
     return PlanVersion(
         version=fact.version,
         workspace_id=fact.workspace_id,
-        plan=Plan(credit_pico=fact.credit, limits=limits, overage=fact.overage),
+        plan=Plan(
+            credit_pico=fact.credit,
+            limits=limits,
+            overage=fact.overage,
+            markup_percent=fact.markup,
+            prices=tuple(
+                Entry(
+                    provider=provider,
+                    model=model,
+                    valid_from=datetime(2020, 1, 1, tzinfo=UTC),
+                    prices={"input": price_in, "output": price_out},
+                )
+                for provider, model, price_in, price_out in fact.own
+            ),
+            counted_cost="reported" if fact.reported else "computed",
+        ),
         effective_from_ms=fact.from_ms,
         written_at_ms=0,
         author="tests",
@@ -51,6 +69,7 @@ class Driver:
     plans: PlanTable = field(default_factory=PlanTable)
     partition: int = 0
     partitions: int = 1
+    book: PriceBook = BOOK
     rows: dict[str, list[Row]] = field(default_factory=lambda: {t: [] for t in SEQUENCED})
     published: list[dict[str, Any]] = field(default_factory=list)
     forwarded: list[tuple[int, bytes, bytes]] = field(default_factory=list)
@@ -61,7 +80,7 @@ class Driver:
 
     def take(self, records: Sequence[Record], topic: str = USAGE_EVENTS) -> None:
         """One `process` call."""
-        process(self.state, self.batch, topic, records, BOOK, self.plans)
+        process(self.state, self.batch, topic, records, self.book, self.plans)
 
     def take_mixed(self, records: Sequence[Record]) -> None:
         """Records of both inputs in the order given: a call for each stretch of one input."""

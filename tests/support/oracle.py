@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any, NamedTuple
 
 from tests.support.oracle_prices import cost_of
@@ -40,6 +41,10 @@ class PlanFact:
     credit: int = 10 * USD
     limits: tuple[LimitFact, ...] = ()
     overage: bool = False
+    markup: str = "0"
+    own: tuple[tuple[str, str, str, str], ...] = ()
+    """(provider, model, USD a million tokens in, out)."""
+    reported: bool = False
 
 
 class AlertFact(NamedTuple):
@@ -96,6 +101,7 @@ class Use:
     call: Call
     counted_ms: int
     cost: int | None
+    charge: int | None
 
     @property
     def tokens(self) -> tuple[int, int]:
@@ -213,16 +219,17 @@ class Oracle:
 
     def _count(self, call: Call, counted_ms: int) -> None:
         ledger = self.ledgers.setdefault(call.workspace_id, Ledger())
-        use = Use(call, counted_ms, cost_of(call))
+        cost, charge = charge_of(self.plan(call.workspace_id, self.time), call)
+        use = Use(call, counted_ms, cost, charge)
         ledger.uses.append(use)
         own = month(counted_ms)
         period = own if self.time < _end(own) + HOUR else month(self.time)
         ledger.bills.setdefault(own, Bill())
         if call.status != "blocked":
             self._check_limits(ledger, use)
-        if use.cost:
+        if use.charge:
             bill = ledger.bills.setdefault(period, Bill())
-            bill.booked += use.cost
+            bill.booked += use.charge
             self._check_credit(ledger, period, bill, call)
 
     def _check_limits(self, ledger: Ledger, use: Use) -> None:
@@ -332,6 +339,27 @@ class Oracle:
         )
 
 
+def charge_of(plan: PlanFact, call: Call) -> tuple[int | None, int | None]:
+    """The cost that counts and the charge, in pico-USD."""
+    cost = cost_of(call)
+    if call.status == "blocked":
+        return 0, 0
+    if plan.reported and "reported_cost_pico" in call.more:
+        cost = int(call.more["reported_cost_pico"])
+    if call.input_tokens is not None:
+        for provider, model, price_in, price_out in plan.own:
+            if (provider, model) == (call.provider, call.model):
+                shares = (call.input_tokens, price_in), (call.output_tokens, price_out)
+                return cost, sum(_pico(n * Decimal(usd) * 10**6) for n, usd in shares)
+    if cost is None:
+        return None, None
+    return cost, _pico(cost * (100 + Decimal(plan.markup)) / 100)
+
+
+def _pico(amount: Decimal) -> int:
+    return int(amount.quantize(Decimal(1), ROUND_HALF_EVEN))
+
+
 def month(ms: int) -> str:
     return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)).strftime("%Y-%m")
 
@@ -349,7 +377,7 @@ def _sums(uses: list[Use]) -> Sums:
         input_tokens=sum(use.tokens[0] for use in uses),
         output_tokens=sum(use.tokens[1] for use in uses),
         cost=sum(priced),
-        charge=sum(priced),
+        charge=sum(use.charge or 0 for use in uses),
         unpriced=len(uses) - len(priced),
     )
 

@@ -42,6 +42,9 @@ LIMITS = (
     LimitFact("none", "tokens", "minute", 0),
 )
 
+MARKUPS = ("0", "0", "20", "0.000001", "33.333333", "1000")
+OWN = ((), (("openai", "gpt-4o", "3", "12.5"),), (("nobody", "unheard-of", "0.1", "0"),))
+
 
 @dataclass(frozen=True)
 class Step:
@@ -73,6 +76,7 @@ def lives(draw: st.DrawFn, max_size: int = 40) -> list[Step]:
             draw(st.sampled_from((0, 1_000, 100_001, 400_003, 3_000_000, None))),
             draw(st.sampled_from((0, 7, 50_000))),
             status=draw(st.sampled_from(("ok", "ok", "ok", "error", "blocked"))),
+            more=draw(st.sampled_from(({}, {}, {"reported_cost_pico": "1500000000001"}))),
         )
         steps.append(Step(arrival, call, malformed=draw(st.integers(0, 19)) == 0))
     return steps
@@ -92,6 +96,9 @@ def plan_changes(draw: st.DrawFn) -> list[PlanFact]:
                 + draw(st.integers(0, 10_000)),
                 draw(st.sampled_from((0, 1, USD, 5 * USD + 1, 10 * USD))),
                 limits,
+                draw(st.booleans()),
+                draw(st.sampled_from(MARKUPS)),
+                draw(st.sampled_from(OWN)),
                 draw(st.booleans()),
             )
         )

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from clickhouse_connect.driver.client import Client
 
 from spendstream.api.jobs.checks.difference import Difference, difference
+from spendstream.api.jobs.checks.judges import Judges, record_number
 from spendstream.api.jobs.recount import Counted, Recount, Sums, counted, month_of
 from spendstream.api.jobs.recount_prices import EXACT, ZERO, Prices
 from spendstream.api.reports import plain
@@ -40,15 +41,20 @@ class RawRow(NamedTuple):
     reasoning_output_tokens: int
     usage_details: dict[str, int]
     other_models: list[str]
+    image_size: str
+    image_quality: str
     service_tier: str
     batch: bool
     region: str
+    reported_cost_pico: int | None
+    computed_cost: Decimal | None
     cost: Decimal | None
     charge: Decimal | None
     input_cost: Decimal
     output_cost: Decimal
     leaves_cost: int
     cost_quality: str
+    price_version: str
     plan_version: int
     billing_period: str
     origin_period: str
@@ -58,9 +64,11 @@ _COLUMNS: Final = """
     workspace_id, event_id, partition, seq, toUnixTimestamp64Milli(time),
     toUnixTimestamp64Milli(arrival), toUnixTimestamp64Milli(counted), user_id, provider, model,
     request_type, status, input_tokens, output_tokens, cache_read_input_tokens,
-    cache_write_input_tokens, reasoning_output_tokens, usage_details, other_models, service_tier,
-    batch, region, cost, charge, input_cost, output_cost, arraySum(leaf -> leaf.cost_pico, leaves),
-    cost_quality, plan_version, billing_period, origin_period
+    cache_write_input_tokens, reasoning_output_tokens, usage_details, other_models, image_size,
+    image_quality, service_tier, batch, region,
+    toInt128(reported_cost * toDecimal128('1000000000000', 0)), computed_cost, cost, charge,
+    input_cost, output_cost, arraySum(leaf -> leaf.cost_pico, leaves), cost_quality, price_version, plan_version,
+    billing_period, origin_period
 """
 
 
@@ -96,6 +104,7 @@ def check_events(
     manifests: Recount | None,
     expected: Expected,
     late_resolved: Mapping[int, int],
+    judges: Judges,
 ) -> Iterator[Difference]:
     """Compare each raw row with its event's recount, and fill `expected` on the way.
 
@@ -103,8 +112,10 @@ def check_events(
 
     Args:
         late_resolved: by partition, how far late rows are resolved: what they were must be there.
+        judges: of rows that no manifest knows.
     """
     prices = Prices()
+    books: dict[int, int] = {}
     known = manifests or {}
     seen: set[Key] = set()
     for row in read_raw(client):
@@ -117,8 +128,13 @@ def check_events(
         event = known.get(key)
         if event is None:
             expected.outside += 1
-            event = counted(key, row._asdict() | row.usage_details, prices)
+            judge = judges.of(row.price_version, row.plan_version)
+            event = counted(key, row._asdict() | row.usage_details, judge, prices)
         yield from _compare(row, event, where)
+        book = record_number(row.price_version)
+        if book < books.get(row.partition, 0):  # a price that held before is taken back
+            yield difference("prices of an event", books[row.partition], book, **where)
+        books[row.partition] = book
         _add(expected, row, event)
     yield from _missing(client, known, seen, late_resolved)
 
@@ -138,7 +154,7 @@ def check_sums(client: Client, expected: Expected) -> Iterator[Difference]:
             sums.input_tokens,
             sums.output_tokens,
             sums.cost,
-            sums.cost,
+            sums.charge,
             sums.unpriced,
         )
         for name, wanted, stored in zip(
@@ -165,13 +181,14 @@ def _compare(row: RawRow, event: Counted, where: Mapping[str, object]) -> Iterat
         ("input_tokens", event.input_tokens, row.input_tokens or 0),
         ("output_tokens", event.output_tokens, row.output_tokens or 0),
         ("cost", _usd(event.cost), _usd(row.cost)),
-        ("charge", _usd(event.cost), _usd(row.charge)),
+        ("charge", _usd(event.charge), _usd(row.charge)),
+        ("computed cost", _usd(event.computed), _usd(row.computed_cost)),
         ("input cost", _usd(event.input_cost), _usd(row.input_cost)),
         ("output cost", _usd(event.output_cost), _usd(row.output_cost)),
         ("unpriced", event.cost is None, row.cost_quality == "unpriced"),
         (
             "sum of leaves",
-            _usd(event.cost or Decimal(0)),
+            _usd(event.computed or Decimal(0)),
             _usd(Decimal(row.leaves_cost).scaleb(-12)),
         ),
     ):
@@ -194,7 +211,7 @@ def _add(expected: Expected, row: RawRow, event: Counted) -> None:
     billing = (workspace, row.billing_period)
     expected.totals.setdefault(workspace, Sums()).add(event)
     expected.months.setdefault(month, Sums()).add(event)
-    expected.booked[billing] = EXACT.add(expected.booked.get(billing, ZERO), event.cost or ZERO)
+    expected.booked[billing] = EXACT.add(expected.booked.get(billing, ZERO), event.charge or ZERO)
     expected.plan_versions.setdefault(billing, set()).add(row.plan_version)
 
 

@@ -113,7 +113,8 @@ def _compare(
     scope: str, sums: Sums, counters: Counters, where: Mapping[str, object]
 ) -> Iterator[Difference]:
     cost = pico_from_usd(sums.cost)
-    right = (sums.requests, sums.input_tokens, sums.output_tokens, cost, cost, sums.unpriced)
+    charge = pico_from_usd(sums.charge)
+    right = (sums.requests, sums.input_tokens, sums.output_tokens, cost, charge, sums.unpriced)
     for name, wanted in zip(MEASURES, right, strict=True):
         found: int = getattr(counters, name)
         if wanted != found:

@@ -95,6 +95,7 @@ def _expected(call: Call, copy: Copy, now_ms: int) -> dict[str, Any]:
         "arrival_ms": copy.arrival_ms,
         "counted_ms": counted_ms,
         "event": _plain(call.data()),
+        "computed_cost_pico": None if cost is None else str(cost),
         "cost_pico": None if cost is None else str(cost),
         "charge_pico": None if cost is None else str(cost),
         "cost_quality": "unpriced" if cost is None else "measured",

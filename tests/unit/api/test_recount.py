@@ -381,5 +381,6 @@ def test_it_shares_no_module_with_what_it_checks() -> None:
         "spendstream.api",
         "spendstream.api.jobs",
         "spendstream.api.jobs.recount",
+        "spendstream.api.jobs.recount_overrides",
         "spendstream.api.jobs.recount_prices",
     ]

@@ -45,6 +45,7 @@ CODES: Final = {
     "ManifestError": failures.WRONG_INPUT,
     "MigrationError": failures.UNAVAILABLE,
     "NotSettled": failures.UNAVAILABLE,
+    "NoSuchEvent": failures.WRONG_INPUT,
     "NotStored": failures.NOT_RIGHT,
     "OtherLosses": failures.NOT_RIGHT,
     "OverridesError": failures.WRONG_INPUT,

@@ -14,7 +14,7 @@ def test_names_are_unique() -> None:
 
 def test_what_belongs_to_a_workspace_is_co_partitioned() -> None:
     alone = {topic.name for topic in TOPICS if topic.partitions is not None}
-    assert alone == {topics.CONTROL_PLANS}
+    assert alone == set(topics.CONTROL)
 
 
 @pytest.mark.parametrize("name", topics.INPUTS)
@@ -24,9 +24,10 @@ def test_inputs_are_kept_a_week_and_stamped_by_the_broker(name: str) -> None:
     assert BY_NAME[name].timestamps == "LogAppendTime"
 
 
-def test_plans_are_one_log_that_is_never_compacted() -> None:
-    plans = BY_NAME[topics.CONTROL_PLANS]
-    assert (plans.cleanup, plans.retention_ms, plans.partitions) == ("delete", FOREVER, 1)
+@pytest.mark.parametrize("name", topics.CONTROL)
+def test_plans_and_prices_are_one_log_each_that_is_never_compacted(name: str) -> None:
+    topic = BY_NAME[name]
+    assert (topic.cleanup, topic.retention_ms, topic.partitions) == ("delete", FOREVER, 1)
 
 
 def test_ids_outlive_every_input_record_that_could_repeat_them() -> None:

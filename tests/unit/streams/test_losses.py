@@ -9,7 +9,9 @@ import pytest
 
 from spendstream.schemas.topics import (
     BY_NAME,
+    CONTROL,
     CONTROL_PLANS,
+    CONTROL_PRICES,
     INPUTS,
     USAGE_EVENTS,
     WORKSPACE_CHECKPOINT,
@@ -47,7 +49,7 @@ def checkpoint() -> Checkpoint:
         ids_epoch="a",
         ids_from=IDS_FROM,
         ids_upto=READ,
-        control={CONTROL_PLANS: InputPosition("a", READ)},
+        control={topic: InputPosition("a", READ) for topic in CONTROL},
         checkpoint_epoch="a",
     )
 
@@ -60,7 +62,7 @@ class Broker:
     epochs: dict[str, str] = field(default_factory=lambda: dict.fromkeys(TOPICS, "a"))
 
     def watermarks(self, _: object, topic: str, partition: int) -> Watermarks:
-        assert partition == (0 if topic == CONTROL_PLANS else PARTITION)
+        assert partition == (0 if topic in CONTROL else PARTITION)
         return self.logs.get(topic, Watermarks(0, READ))
 
     def ever_written(self, reader: object, topic: str, partition: int) -> bool:
@@ -93,6 +95,8 @@ LOST: Final[list[tuple[str, Watermarks, type[Halted]]]] = [
     (WORKSPACE_IDS, Watermarks(0, 99), LogTruncated),
     (CONTROL_PLANS, Watermarks(0, 99), LogTruncated),
     (CONTROL_PLANS, Watermarks(1, 100), RetentionOvertook),
+    (CONTROL_PRICES, Watermarks(0, 99), LogTruncated),
+    (CONTROL_PRICES, Watermarks(1, 100), RetentionOvertook),
     (WORKSPACE_CHECKPOINT, Watermarks(1, 100), RetentionOvertook),
 ]
 
@@ -107,7 +111,7 @@ def test_what_is_lost_is_named_and_once_accepted_is_not_any_more(
     assert loss.kind is kind
     assert loss.moved.topic == topic
     assert loss.moved.to_offset == log.low
-    assert f"{topic}/{0 if topic == CONTROL_PLANS else PARTITION}: " in loss.why
+    assert f"{topic}/{0 if topic in CONTROL else PARTITION}: " in loss.why
     assert topic in loss.cost
     assert f"accept {PARTITION}" in str(halted(halting, found))
     _go_on(halting, found, "operator", "")
@@ -115,7 +119,7 @@ def test_what_is_lost_is_named_and_once_accepted_is_not_any_more(
     assert not broker.losses(decode_checkpoint(encode_json(halting)))
 
 
-@pytest.mark.parametrize("topic", [CONTROL_PLANS, WORKSPACE_CHECKPOINT])
+@pytest.mark.parametrize("topic", [*CONTROL, WORKSPACE_CHECKPOINT])
 def test_what_is_deleted_after_an_accepted_loss_is_another(broker: Broker, topic: str) -> None:
     going_on = checkpoint()
     for low in (5, 9):
@@ -171,7 +175,8 @@ def test_a_topic_made_anew_is_one_whatever_its_log(broker: Broker) -> None:
 
 def test_to_count_anew_all_of_the_old_count_is_deleted(broker: Broker) -> None:
     logs = dict.fromkeys(BY_NAME, Watermarks(0, 0))
-    broker.logs = logs | {USAGE_EVENTS: Watermarks(0, 9), CONTROL_PLANS: Watermarks(0, 9)}
+    others = dict.fromkeys((USAGE_EVENTS, *CONTROL), Watermarks(0, 9))
+    broker.logs = logs | others
     check_first_start(None, PARTITION)  # type: ignore[arg-type]
     broker.logs[WORKSPACE_IDS] = Watermarks(0, 9)
     with pytest.raises(CheckpointLost) as lost:
@@ -180,5 +185,5 @@ def test_to_count_anew_all_of_the_old_count_is_deleted(broker: Broker) -> None:
     deleted = told[told.index(" delete ") : told.index(", make them anew")]
     assert {name for name in BY_NAME if name in deleted} == BY_NAME.keys() - {
         USAGE_EVENTS,
-        CONTROL_PLANS,
+        *CONTROL,
     }

@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from spendstream.schemas.plan import DEFAULT_PLAN, PlanVersion
+from spendstream.streams.control_follower import PlansFollower
 from spendstream.streams.errors import Recoverable
-from spendstream.streams.plans_follower import PlansFollower
 
 VERSION = PlanVersion(
     version=1,
@@ -24,7 +24,7 @@ class Reader(PlansFollower):
     """Its steps in the topic are the test's own."""
 
     def reads(self, position: int, *, at_end: bool = False) -> None:
-        self._move(self.plans, position, at_end=at_end)
+        self._move(self.now, position, at_end=at_end)
 
 
 def test_a_partition_waits_for_its_position_and_for_the_end() -> None:
@@ -54,7 +54,7 @@ def test_it_is_woken_when_the_position_is_reached() -> None:
 
 def test_whoever_has_recovered_with_a_topic_that_is_gone_keeps_what_was_read_of_it() -> None:
     plans = Reader("")
-    plans._take(plans.plans, VERSION.model_dump_json().encode(), 0)
+    plans._take(plans.now, VERSION.model_dump_json().encode(), 0)
     plans.reads(1, at_end=True)
     kept = plans.wait_for("a", 1, timeout_s=0)
     with pytest.raises(Recoverable, match=r"read to 0; .* past 0"):
@@ -75,5 +75,5 @@ def test_a_topic_that_has_lost_its_end_is_another() -> None:
     plans._begin_anew(kept)
     plans._begin_anew(kept)  # once is enough
     plans.reads(1, at_end=True)
-    assert plans.wait_for("a", 1, timeout_s=0) is plans.plans
-    assert (kept.position, plans.plans.position) == (3, 1)
+    assert plans.wait_for("a", 1, timeout_s=0) is plans.now
+    assert (kept.position, plans.now.position) == (3, 1)

@@ -1,0 +1,64 @@
+"""Prices as people read them: USD for so much of something, the way providers publish them."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, Final
+
+from spendstream.schemas.price_units import TOKENS, UNITS
+from spendstream.schemas.prices import Prices, Rates
+
+_PER: Final = {
+    "input_audio_time": "hour",
+    "output_audio_time": "hour",
+    "input_characters": "1,000,000 characters",
+    "images": "image",
+    "pages": "1,000 pages",
+    "web_searches": "1,000 searches",
+    "web_fetches": "1,000 fetches",
+    "search_units": "1,000 search units",
+    "requests": "1,000 requests",
+}
+
+
+def per(leaf: str) -> str:
+    """What a leaf's price is for."""
+    return "1,000,000 tokens" if leaf in TOKENS else _PER[leaf]
+
+
+def usd_of(leaf: str, atto: int) -> str:
+    """Decimal string of USD; exact."""
+    usd = (Decimal(atto) / UNITS[leaf].atto).normalize()
+    return f"{usd:f}"
+
+
+def lines_of(prices: Prices) -> list[dict[str, Any]]:
+    """Each price by leaf; `input_above`: of a call with more input than that, as a whole."""
+    lines = _rates(prices.rates, None)
+    for start, rates in reversed(prices.tiers):
+        lines += _rates(rates, start)
+    beside = dict(prices.beside)
+    if prices.request:
+        beside["requests"] = prices.request
+    lines += [_line(leaf, atto) for leaf, atto in beside.items()]
+    lines += [
+        _line("images", image.price) | {"size": image.size, "quality": image.quality}
+        for image in prices.images
+    ]
+    return lines
+
+
+def by_leaf(rates: Rates) -> dict[str, int]:
+    """Atto-USD a token of each leaf that has a price."""
+    named = {"input": rates.input, "cache_read": rates.cache_read, "cache_write": rates.cache_write}
+    known = {leaf: atto for leaf, atto in named.items() if atto is not None}
+    return known | ({} if rates.output is None else {"output": rates.output}) | {**rates.details}
+
+
+def _rates(rates: Rates, above: int | None) -> list[dict[str, Any]]:
+    tier = {} if above is None else {"input_above": above}
+    return [_line(leaf, atto) | tier for leaf, atto in by_leaf(rates).items()]
+
+
+def _line(leaf: str, atto: int) -> dict[str, Any]:
+    return {"leaf": leaf, "price_usd": usd_of(leaf, atto), "per": per(leaf)}

@@ -1,0 +1,194 @@
+"""`spendstream prices set|import|diff|history|show`, with the topic in memory."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spendstream.api.jobs import control_prices
+from spendstream.api.jobs.control_writer import StaleEdit, head_of
+from spendstream.deploy import cli, failures
+from spendstream.schemas.price_overrides import Entry, Overrides
+from spendstream.schemas.price_version import PriceVersion
+
+FILE = """
+prices:
+  - {provider: openai, model: gpt-4o, valid_from: 2026-01-01, tokens_per: 1000,
+     prices: {input: "0.005", output: "0.015"}, long_context:
+     [{input_above: 1000, prices: {input: "0.01"}}]}
+  - {provider: openai, model: "dall-e*", valid_from: 2026-01-01, when: {tier: priority},
+     images: [{price: "0.04"}]}
+aliases:
+  - {provider: azure, model: ours, valid_from: 2026-01-01,
+     same_as: {provider: openai, model: gpt-4o}}
+"""
+
+
+class Topic:
+    """`control.prices` without a broker."""
+
+    def __init__(self) -> None:
+        self.versions: list[PriceVersion] = []
+
+    def read(self, servers: str, timeout: float = 0) -> list[PriceVersion]:
+        return list(self.versions)
+
+    def add(
+        self,
+        servers: str,
+        wanted: Overrides,
+        *,
+        expected_version: int | None = None,
+        reason: str | None = None,
+    ) -> list[PriceVersion]:
+        head = head_of(self.versions)
+        if expected_version not in (None, head):
+            raise StaleEdit(f"the prices are at version {head}")
+        new = [
+            PriceVersion(
+                version=head + n,
+                entry=said if isinstance(said, Entry) else None,
+                alias=None if isinstance(said, Entry) else said,
+                written_at_ms=1_795_348_800_000,
+                author="anna",
+                reason=reason,
+            )
+            for n, said in enumerate(control_prices.added(self.versions, wanted), 1)
+        ]
+        self.versions += new
+        return new
+
+
+@pytest.fixture(autouse=True)
+def topic(monkeypatch: pytest.MonkeyPatch) -> Topic:
+    topic = Topic()
+    monkeypatch.setattr(control_prices, "read_versions", topic.read)
+    monkeypatch.setattr(control_prices, "add_prices", topic.add)
+    monkeypatch.setenv("SPENDSTREAM_BOOTSTRAP_SERVERS", "nobody:9092")
+    monkeypatch.setenv("COLUMNS", "200")
+    return topic
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    path = tmp_path / "prices.yaml"
+    path.write_text(FILE)
+    return str(path)
+
+
+class Prices:
+    """Runs the commands."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self._monkeypatch, self._capsys = monkeypatch, capsys
+
+    def run(self, *arguments: str, code: int = 0) -> str:
+        """What it printed, on stdout and stderr."""
+        self._monkeypatch.setattr("sys.argv", ["spendstream", "prices", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        told = self._capsys.readouterr()
+        assert ended.value.code == code, told
+        return told.out + told.err
+
+    def json(self, *arguments: str, code: int = 0) -> Any:
+        return json.loads(self.run(*arguments, "--json", code=code))
+
+
+@pytest.fixture
+def prices(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Prices:
+    return Prices(monkeypatch, capsys)
+
+
+SET = ("set", "openai", "gpt-4o", "input=7", "output=9", "--from", "2026-01-01")
+
+
+def test_a_price_is_set_and_shown_and_in_the_history(prices: Prices, topic: Topic) -> None:
+    before = prices.json("show", "openai", "gpt-4o")
+    assert before["rule"] == "openai/gpt-4o"
+    assert {"leaf": "input", "price_usd": "2.5", "per": "1,000,000 tokens"} in before["prices"]
+    done = prices.json(*SET, "--why", "contract 12")
+    assert done["versions"] == [1]
+    assert done["changes"][0]["adds"]["prices"] == {"input": "7", "output": "9"}
+    after = prices.json("show", "openai", "gpt-4o")
+    assert after["rule"] == "override openai/gpt-4o@2026-01-01"
+    assert "+1 " in after["price_version"]
+    assert [line["price_usd"] for line in after["prices"]] == ["7", "9"]
+    (row,) = prices.json("history")
+    assert (row["version"], row["author"], row["reason"]) == (1, "anna", "contract 12")
+    assert row["written_at"] == "2026-11-22T12:00:00Z"
+    assert prices.json("history", "claude") == []
+    told = prices.run("history")
+    assert "openai/gpt-4o from 2026-01-01: input 7, output 9 USD" in told
+    assert topic.versions[0].reason == "contract 12"
+
+
+def test_what_changes_is_told_before_it_is_done(prices: Prices, topic: Topic, file: str) -> None:
+    told = prices.run("diff", file)
+    assert "input, 1,000,000 tokens: 2.5 → 5" in told
+    assert "input above 1,000, 1,000,000 tokens: no price → 10" in told
+    assert "cache_read, 1,000,000 tokens: 1.25 → no price" in told
+    assert "azure/ours from 2026-01-01: same as openai/gpt-4o" in told
+    assert "openai/dall-e* from 2026-01-01 (tier priority): image 0.04 USD" in told
+    assert "nothing was written" in told
+    assert not topic.versions
+    found = prices.json("diff", file)
+    assert found["versions"] == []
+    assert [sorted(one) for one in found["changes"]] == [
+        ["adds", "after", "before"],
+        ["adds"],
+        ["adds", "after", "before"],
+    ]
+    assert found["changes"][2]["before"] is None
+
+
+def test_a_file_is_imported_once(prices: Prices, file: str) -> None:
+    assert prices.json("import", file)["versions"] == [1, 2, 3]
+    assert prices.json("import", file) == {"changes": [], "versions": []}
+    assert "all of it is there" in prices.run("import", file)
+    shown = prices.json("show", "azure", "ours", "--at", "2026-06-01")
+    assert shown["rule"] == "override openai/gpt-4o@2026-01-01"
+    assert [line for line in shown["prices"] if "input_above" in line] == [
+        {"leaf": "input", "price_usd": "10", "per": "1,000,000 tokens", "input_above": 1_000},
+        {"leaf": "output", "price_usd": "15", "per": "1,000,000 tokens", "input_above": 1_000},
+    ]
+
+
+def test_a_stale_edit_is_refused(prices: Prices, topic: Topic) -> None:
+    prices.run(*SET, "--expect", "0")
+    other = ("set", "openai", "gpt-4o", "input=8", "--from", "2026-01-01", "--expect", "0")
+    assert "at version 1" in prices.run(*other, code=failures.NOT_RIGHT)
+    assert len(topic.versions) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("set", "openai", "gpt-4o", "input"), "is not leaf=USD"),
+        (("set", "openai", "gpt-4o", "in=1"), "prices[0].prices.in: unknown"),
+        (("set", "openai", "gpt-4o", "input=1e3"), "prices[0].prices.input"),
+        (("set", "openai", "gpt-4o", "input=1", "--from", "soon"), "neither a date nor a time"),
+        (("set", "openai", "gpt-4o", "input=1", "--tokens-per", "7"), "tokens_per"),
+        (("set", "openai", "gpt-4o", "input=1", "--tier", "default"), "tier"),
+    ],
+)
+def test_a_mistake_names_field_and_reason(
+    prices: Prices, arguments: tuple[str, ...], told: str
+) -> None:
+    assert told in prices.run(*arguments, code=failures.WRONG_INPUT)
+
+
+def test_a_model_without_a_price_says_what_to_do(prices: Prices) -> None:
+    told = prices.run("show", "openai", "unheard-of", code=failures.NOT_RIGHT)
+    assert "spendstream prices set" in told
+
+
+def test_conditions_are_looked_up(prices: Prices) -> None:
+    of_batch = (*SET, "--batch", "--tier", "flex")
+    assert prices.json(*of_batch)["changes"][0]["adds"]["when"] == {"batch": True, "tier": "flex"}
+    assert prices.json("show", "openai", "gpt-4o")["rule"] == "openai/gpt-4o"
+    rule = prices.json("show", "openai", "gpt-4o", "--batch", "--tier", "flex")["rule"]
+    assert rule == "override openai/gpt-4o@2026-01-01 +batch +flex"
