@@ -88,6 +88,7 @@ class Priced(msgspec.Struct, gc=False):
     source: str
     event: msgspec.Raw
     leaves: tuple[Leaf, ...]
+    computed_cost_pico: str
     cost_pico: str
     charge_pico: str
     cost_quality: str
@@ -270,6 +271,7 @@ def run(bootstrap: str, topic: str, events: int, prices: dict[str, list[object]]
                 source,
                 msgspec.Raw(value),
                 tuple(leaves),
+                str(cost),
                 str(cost),
                 str(cost),
                 event.usage_quality,

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
-from tests.bench import emit, latency, sink, worker
+from tests.bench import emit, latency, prices, sink, worker
 from tests.servers.clickhouse import own_clickhouse
 from tests.servers.kafka import own_kafka
 
@@ -100,6 +100,10 @@ def _worker(report: _Report, rounds: int, events: int) -> None:
     report.line(
         f"spendstream / bare with transactions: **{speed[2] / speed[1]:.2f}**;"
         f" / bare: {speed[2] / speed[0]:.2f}"
+    )
+    _, event, _ = prices.best(*prices.ways(*prices.CASES["text"]))
+    report.line(
+        f"Pricing an event: {event:.1f} of the worker's {cpu[2]:.1f} CPU µs, {event / cpu[2]:.0%}"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,17 @@ def test_a_rendered_plan_reads_back_as_the_same_plan() -> None:
             "plans.w.limits[0].per",
             "unknown field",
         ),
+        ("{markup_percent: 12.5}", "plans.w.markup_percent", 'quotes: "12.5"'),
+        ("{markup_percent: true}", "plans.w.markup_percent", "true or false"),
+        ('{markup_percent: "-1"}', "plans.w.markup_percent", "pattern"),
+        ('{markup_percent: "1000.1"}', "plans.w.markup_percent", "pattern"),
+        ("{counted_cost: theirs}", "plans.w.counted_cost", "'computed' or 'reported'"),
+        ("{prices: 5}", "plans.w.prices", "array"),
+        (
+            "{prices: [{provider: a, model: b, valid_from: 2026-01-01, prices: {input: 0.1}}]}",
+            "plans.w.prices[0].prices.input",
+            "float",
+        ),
         ("5", "plans.w", "a mapping is required"),
     ],
 )
@@ -154,3 +166,19 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_the_empty_mapping_changes_nothing() -> None:
     empty: dict[str | None, Plan] = {}
     assert parse_plans("plans: {}") == empty
+
+
+def test_what_is_charged_is_read_and_written_alike() -> None:
+    text = """
+        plans:
+          w:
+            markup_percent: 12
+            counted_cost: reported
+            prices:
+              - {provider: openai, model: gpt-4o, valid_from: 2026-01-01, when: {batch: true},
+                 prices: {input: "3"}}
+    """
+    plan = parse_plans(text)["w"]
+    assert (plan.markup_percent, plan.counted_cost) == ("12", "reported")
+    assert plan.prices[0].prices == {"input": "3"}
+    assert parse_plans(json.dumps({"plans": {"w": render_plan(plan)}}))["w"] == plan
