@@ -67,8 +67,8 @@ _COLUMNS: Final = """
     cache_write_input_tokens, reasoning_output_tokens, usage_details, other_models, image_size,
     image_quality, service_tier, batch, region,
     toInt128(reported_cost * toDecimal128('1000000000000', 0)), computed_cost, cost, charge,
-    input_cost, output_cost, arraySum(leaf -> leaf.cost_pico, leaves), cost_quality, price_version, plan_version,
-    billing_period, origin_period
+    input_cost, output_cost, arraySum(leaf -> leaf.cost_pico, leaves), cost_quality, price_version,
+    plan_version, billing_period, origin_period
 """
 
 
