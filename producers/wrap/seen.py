@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import time
 from collections.abc import Iterator
 from typing import Any, Final
 
 from spendstream.producers.extract import estimate
+
+log: Final = logging.getLogger("spendstream.wrap")
 
 MAX_KEPT: Final = 8 << 20
 """Bytes of a stream that are kept for an estimate, should it be cut off. What names usage is kept
@@ -69,15 +72,21 @@ class Seen:
         lines = (self._tail + data).split(b"\n")
         self._tail = lines.pop()
         for line in lines:
-            self._line(line)
+            self._read(line)
         return data
 
     def flush(self) -> bytes:
         """At the end of the bytes: what of them the caller is still to see."""
         if self._tail:
-            self._line(self._tail)
+            self._read(self._tail)
             self._tail = b""
         return b""
+
+    def _read(self, line: bytes) -> None:
+        try:
+            self._line(line)
+        except Exception:  # whatever is in it, its reader gets it
+            log.exception("an event of a stream could not be read along")
 
     def _line(self, line: bytes) -> None:
         if line.startswith(b"data:"):
@@ -104,6 +113,7 @@ class Seen:
         tells = (b"usage" in data and not _NO_USAGE.search(data)) or (
             b"inish" in data and not _UNFINISHED.search(data)
         )
+        tells = tells or b'"fallback"' in data  # Anthropic's, from one model to the next
         if b'"error"' in data and isinstance(parsed(data).get("error"), dict | str):
             self.failed = tells = True
         if tells:
@@ -117,7 +127,7 @@ class Seen:
         try:
             for event in self._events:
                 json.loads(event)
-        except ValueError:
+        except (ValueError, RecursionError):
             return True
         return False
 
@@ -176,6 +186,6 @@ def parsed(data: bytes) -> dict[str, Any]:
     """The JSON object; an empty one where it is none, as of an event that was cut off."""
     try:
         value = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
