@@ -50,7 +50,7 @@ _READERS: Final[dict[str, Reader]] = {
 }
 
 
-_ALSO: Final = {
+OTHER_NAMES: Final = {
     "amazon_bedrock": "aws.bedrock",
     "aws": "aws.bedrock",
     "aws_bedrock": "aws.bedrock",
@@ -74,7 +74,7 @@ def reader_of(provider: str, parts: Sequence[Object]) -> Reader:
     """Of a provider that is not known: as compatible with OpenAI's, or with Anthropic's, as many
     are with both."""
     name = provider.lower()
-    read = _READERS.get(_ALSO.get(name, name), openai.read)
+    read = _READERS.get(OTHER_NAMES.get(name, name), openai.read)
     if read not in _MESSAGES and any(_is_message(part) for part in parts):
         return anthropic.read
     return read

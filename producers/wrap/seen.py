@@ -32,6 +32,8 @@ _CARRIES: Final = ("response", "interaction")
 _DONE: Final = b"[DONE]"
 _NO_USAGE: Final = re.compile(rb'"usage"\s*:\s*null')
 _UNFINISHED: Final = re.compile(rb'"finish_?[rR]eason"\s*:\s*null')
+_EVENT_ENDS: Final = re.compile(rb"\n\n|\r\n\r\n")
+_BETWEEN: Final = re.compile(rb"(?<=\n\n)|(?<=\r\n\r\n)")
 _NULL_USAGE: Final = re.compile(rb',\s*"usage"\s*:\s*null')
 
 
@@ -57,7 +59,7 @@ class Seen:
     )
 
     def __init__(self) -> None:
-        self._tail = b""
+        self._tail: list[bytes] = []
         self._name = b""
         self._kept = 0
         self._looked = 0
@@ -69,17 +71,21 @@ class Seen:
 
     def feed(self, data: bytes) -> bytes:
         """Returns what the caller is to see: the same."""
-        lines = (self._tail + data).split(b"\n")
-        self._tail = lines.pop()
+        first, *lines = data.split(b"\n")
+        self._tail.append(first)
+        if not lines:  # joined at its end only: a line may be an image in many pieces
+            return data
+        lines.insert(0, b"".join(self._tail))
+        self._tail = [lines.pop()]
         for line in lines:
             self._read(line)
         return data
 
     def flush(self) -> bytes:
         """At the end of the bytes: what of them the caller is still to see."""
-        if self._tail:
-            self._read(self._tail)
-            self._tail = b""
+        tail, self._tail = b"".join(self._tail), []
+        if tail:
+            self._read(tail)
         return b""
 
     def _read(self, line: bytes) -> None:
@@ -155,7 +161,7 @@ class Hiding(Seen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._held = b""
+        self._held: list[bytes] = []
 
     def feed(self, data: bytes) -> bytes:
         super().feed(data)
@@ -163,12 +169,17 @@ class Hiding(Seen):
 
     def flush(self) -> bytes:
         super().flush()
-        held, self._held = self._held, b""
+        held, self._held = b"".join(self._held), []
         return self._without(held)
 
     def _shown(self, data: bytes) -> Iterator[bytes]:
         """Whole events; what has no end yet is held back."""
-        *events, self._held = re.split(rb"(?<=\n\n)|(?<=\r\n\r\n)", self._held + data)
+        last = b"".join(self._held[-3:])[-3:]  # the end of an event may come in pieces
+        self._held.append(data)
+        if _EVENT_ENDS.search(last + data) is None:
+            return
+        *events, rest = _BETWEEN.split(b"".join(self._held))
+        self._held = [rest]
         for event in events:
             yield self._without(event)
 

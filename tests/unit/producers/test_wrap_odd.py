@@ -8,6 +8,7 @@ import gc
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,6 +19,7 @@ import pytest
 
 from spendstream.producers import instrument, track, uninstrument
 from spendstream.producers.extract import estimate, usage_from
+from spendstream.producers.wrap.seen import Hiding, Seen
 from tests.support.collecting import Collected
 
 Json = dict[str, Any]
@@ -325,3 +327,18 @@ def test_neither_prompt_nor_key_is_in_an_event_or_a_log(
     told = caplog.text + "".join(event.model_dump_json() for event in collected.events)
     assert "no count" in told
     assert "secret" not in told
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 65_536])
+@pytest.mark.parametrize("kind", [Seen, Hiding])
+def test_a_long_event_takes_no_longer_for_coming_in_pieces(kind: type[Seen], size: int) -> None:
+    """Looked at anew with each piece, one of 4 MB held its reader up for seconds."""
+    text = "a" * (4 << 20) if size > 7 else "a" * 20
+    body = sse({**CHUNK, "usage": 1, "b64_json": text}, USAGE).replace(b"\n", b"\r\n")
+    seen = kind()
+    begun = time.process_time()
+    shown = [seen.feed(body[at : at + size]) for at in range(0, len(body), size)]
+    shown.append(seen.flush())
+    assert time.process_time() - begun < 0.5
+    assert len(seen.all()) == 2
+    assert b"".join(shown) == (body if kind is Seen else body[: body.index(b"\r\n\r\n") + 4])
