@@ -62,13 +62,15 @@ def record(
 
     Raises:
         RuntimeError: there is no emitter.
-        ValueError: a field is wrong (pydantic's ValidationError names it), or nobody has said
-            which workspace is charged.
+        ValueError: a field is wrong (pydantic's ValidationError names it), the usage is said
+            twice, or nobody has said which workspace is charged.
     """
     emitter = emitter or _used
     if emitter is None:
         raise RuntimeError("no emitter: call use(UsageEmitter(...)) once, at start")
-    if usage is None and (input_tokens is not None or output_tokens is not None):
+    if input_tokens is not None or output_tokens is not None:
+        if usage is not None:
+            raise ValueError("usage: say it, or the two totals, not both")
         usage = Usage(input_tokens=input_tokens or 0, output_tokens=output_tokens or 0)
     read = usage.event_fields() if isinstance(usage, ExtractedUsage) else {"usage": usage}
     named = {**tracked(), **fields}

@@ -34,11 +34,30 @@ _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """What holds inside a `track`; a linked list, so that an exit needs no token of its own."""
+    """What holds inside a `track`; a linked list, so that an exit needs no token of its own.
+
+    Attributes:
+        said: by this `track`; fields: by it and those outside.
+    """
 
     owner: object
+    said: Mapping[str, Any]
     fields: Mapping[str, Any]
     outer: _Frame | None
+
+    @classmethod
+    def within(cls, outer: _Frame | None, owner: object, said: Mapping[str, Any]) -> _Frame:
+        fields = dict(outer.fields) if outer is not None else {}
+        for name, value in said.items():
+            fields[name] = {**fields.get(name, {}), **value} if name in _MERGED else value
+        return cls(owner, said, fields, outer)
+
+    def without(self, owner: object) -> _Frame | None:
+        """After the exit of an owner: the innermost of its frames is no more."""
+        if self.owner is owner:
+            return self.outer
+        outer = self.outer.without(owner) if self.outer is not None else None
+        return self if outer is self.outer else _Frame.within(outer, self.owner, self.said)
 
 
 _current: ContextVar[_Frame | None] = ContextVar("spendstream_tracking", default=None)
@@ -93,11 +112,7 @@ class track:
         UsageEvent(**fields)
 
     def __enter__(self) -> Self:
-        outer = _current.get()
-        fields = dict(outer.fields) if outer is not None else {}
-        for name, value in self._fields.items():
-            fields[name] = {**fields.get(name, {}), **value} if name in _MERGED else value
-        _current.set(_Frame(self, fields, outer))
+        _current.set(_Frame.within(_current.get(), self, self._fields))
         return self
 
     def __exit__(
@@ -107,9 +122,9 @@ class track:
         trace: TracebackType | None,
     ) -> None:
         frame = _current.get()
-        # a generator may be closed where nothing of this holds
-        if frame is not None and frame.owner is self:
-            _current.set(frame.outer)
+        # generators may end in another order than they began in, or where nothing of this holds
+        if frame is not None:
+            _current.set(frame.without(self))
 
     def __call__(self, function: F) -> F:
         """Decorate a function, a coroutine function or a generator of either kind."""

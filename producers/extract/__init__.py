@@ -38,7 +38,8 @@ def usage_from(
             stream as any iterable of these, or as the text of server-sent events. A stream that was
             cut off before its usage gives what was seen of it, as `estimated`.
         provider: `gen_ai.provider.name` of OpenTelemetry (`openai`, `anthropic`, `gcp.gemini`,
-            `aws.bedrock`, …). One that is not known is read as compatible with OpenAI's.
+            `aws.bedrock`, …), or a usual other name of it (`bedrock`, `gemini`). One that is not
+            known is read as compatible with OpenAI's or, where that is its shape, Anthropic's.
         api: which of the provider's interfaces (`chat`, `responses`, `messages`, `converse`, …);
             where it is not given it is told by the payload's shape.
     """
@@ -54,7 +55,7 @@ def read_usage(
 ) -> ExtractedUsage | None:
     """As `usage_from`; raises Unreadable where a usage is there and cannot be trusted."""
     parts, streamed = parts_of(payload_or_chunks)
-    read = reader_of(provider)
+    read = reader_of(provider, parts)
     found = read(parts, api) if parts else None
     if found is None and streamed and parts and not finished(parts):
         model = named(parts, "model")

@@ -50,6 +50,38 @@ _READERS: Final[dict[str, Reader]] = {
 }
 
 
-def reader_of(provider: str) -> Reader:
-    """Of a provider that is not known: as compatible with OpenAI's."""
-    return _READERS.get(provider, openai.read)
+OTHER_NAMES: Final = {
+    "amazon_bedrock": "aws.bedrock",
+    "aws": "aws.bedrock",
+    "aws_bedrock": "aws.bedrock",
+    "bedrock": "aws.bedrock",
+    "gemini": "gcp.gemini",
+    "google": "gcp.gemini",
+    "google_genai": "gcp.gemini",
+    "mistral": "mistral_ai",
+    "mistralai": "mistral_ai",
+    "moonshot": "moonshot_ai",
+    "vertex_ai": "gcp.vertex_ai",
+    "vertexai": "gcp.vertex_ai",
+    "xai": "x_ai",
+}
+"""What the same providers are called elsewhere. Read as OpenAI's, their figures would be wrong."""
+_MESSAGES: Final = frozenset({anthropic.read, bedrock.read, google.read})
+"""These tell Anthropic's shape themselves."""
+
+
+def reader_of(provider: str, parts: Sequence[Object]) -> Reader:
+    """Of a provider that is not known: as compatible with OpenAI's, or with Anthropic's, as many
+    are with both."""
+    name = provider.lower()
+    read = _READERS.get(OTHER_NAMES.get(name, name), openai.read)
+    if read not in _MESSAGES and any(_is_message(part) for part in parts):
+        return anthropic.read
+    return read
+
+
+def _is_message(part: Object) -> bool:
+    kind = part.get("type")
+    return kind in ("message_start", "message_delta") or (
+        kind == "message" and "stop_reason" in part
+    )

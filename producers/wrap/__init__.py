@@ -12,6 +12,7 @@ Who a call is for is what `track` says where it begins.
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 from typing import Any, Final, TypeVar, overload
 
@@ -28,6 +29,8 @@ from spendstream.producers.wrap.switch import Sdk, Watch
 __all__ = ["instrument", "uninstrument"]
 
 T = TypeVar("T")
+
+log: Final = logging.getLogger("spendstream.wrap")
 
 _LITELLM: Final = "spendstream.producers.wrap.litellm_switch"  # which imports litellm
 _SDKS: Final[tuple[Sdk, ...]] = (OpenAI(), Anthropic(), Google())
@@ -92,17 +95,19 @@ def instrument(
         raise RuntimeError("no emitter: call use(UsageEmitter(...)) once, at start")
     mind_exit()
     if method is not None:
-        if provider is None:
+        if not provider:
             raise ValueError("provider: say who answers the method, as `openai`")
         methods.wrap(target, method, extractor, provider, operation, emitter)
         return target
     watch = Watch(emitter, provider, include_usage)
     if target is None:
-        for sdk in _SDKS:
-            if sdk.module in sys.modules:
-                sdk.watch_all(watch)
+        imported = [sdk for sdk in _SDKS if sdk.module in sys.modules]
+        for sdk in imported:
+            sdk.watch_all(watch)
         if "litellm" in sys.modules:
             importlib.import_module(_LITELLM).register(emitter)
+        elif not imported:
+            log.warning("instrument() has nothing to record: no supported SDK is imported yet")
         return None
     sdk, client = _of(target)
     sdk.watch(client, watch)

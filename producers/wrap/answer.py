@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from typing import Any, Final
 
 from pydantic import BaseModel
@@ -21,12 +22,16 @@ def answered(call: Call, answer: Any, *, hide_usage: bool = False) -> None:
         if isinstance(answer, BaseModel):
             end_with(call, {**vars(answer), **(answer.model_extra or {})})
             return
+        if isinstance(answer, Mapping):  # of `client.post(…, cast_to=object)`
+            end_with(call, answer)
+            return
         response = _http_response(answer)
         if response is None:  # a transcription as text
             call.ended({})
         elif response.status_code >= 400:  # which the SDK is still to raise
             call.failed(RuntimeError(f"status {response.status_code}"))
-        elif not response.is_closed:
+        # a stream that a hook or a cache has read already: the SDK reads it still
+        elif not response.is_closed or "event-stream" in response.headers.get("content-type", ""):
             follow(response, call, hide_usage=hide_usage)
         elif "json" in response.headers.get("content-type", ""):
             end_with(call, json.loads(response.content))

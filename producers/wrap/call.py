@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -72,7 +73,7 @@ class Called:
 class Call:
     """Made where the call begins: what `track` says there holds for it, wherever it ends."""
 
-    __slots__ = ("_called", "_emitter", "_extract", "_fields", "_ms", "_ns", "_open")
+    __slots__ = ("_called", "_emitter", "_extract", "_fields", "_ms", "_ns", "_open", "_pid")
 
     def __init__(
         self,
@@ -89,6 +90,7 @@ class Call:
         self._ms = time.time_ns() // 1_000_000
         self._ns = time.perf_counter_ns()
         self._open = [True]
+        self._pid = os.getpid()
 
     @property
     def open(self) -> bool:
@@ -124,6 +126,8 @@ class Call:
             self._open.pop()  # atomic: a finalizer may come in between
         except IndexError:
             return
+        if self._pid != os.getpid():  # a fork's copy of it: whoever made the call has its end
+            return
         end_ns = time.perf_counter_ns()
         emitter = self._emitter or used()
         if emitter is None:
@@ -146,7 +150,7 @@ class Call:
         first_ms: int | None,
     ) -> None:
         called, kept = self._called, self._called.kept
-        event_ms = None
+        event_ms = event_id = None
         if kept is not None and payload is not None:
             answer = payload.last() if isinstance(payload, Seen) else payload
             if answer is None:  # it was cut off
@@ -158,6 +162,8 @@ class Call:
                 event_ms = kept.end_ms(answer)
                 if event_ms is None:
                     return
+                # also of one that failed, and has no usage
+                event_id = answer.get("id") if isinstance(answer.get("id"), str) else None
         if "workspace_id" not in self._fields:
             untracked(emitter, called.provider)
             return
@@ -185,10 +191,7 @@ class Call:
             fields["time_to_first_token_ms"] = (payload.first_ns - self._ns) // 1_000_000
         elif first_ms is not None:
             fields["time_to_first_token_ms"] = self._within(first_ms, duration_ms)
-        if event_ms is None:
-            emitter.emit(event_of(fields))
-        else:
-            emitter.emit(event_of(fields), id=read.get("response_id"), time_ms=event_ms)
+        emitter.emit(event_of(fields), id=event_id, time_ms=event_ms)
 
     def _within(self, at_ms: int | None, lived_ms: int) -> int:
         """Milliseconds from the begin to then; all of them where a clock was set meanwhile."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
 from collections.abc import Awaitable, Callable
@@ -74,6 +75,9 @@ def _watching(original: Any, begin: Callable[[dict[str, Any]], Call]) -> Any:
         except BaseException as error:
             call.failed(error)
             raise
+        if isinstance(answer, asyncio.Future):  # or a task, which its caller may cancel
+            answer.add_done_callback(functools.partial(_done, call))
+            return answer
         if inspect.isawaitable(answer):
             return _awaited(answer, call)
         return _answered(answer, call)
@@ -87,6 +91,15 @@ async def _awaited(answer: Awaitable[Any], call: Call) -> Any:
     except BaseException as error:
         call.failed(error)
         raise
+
+
+def _done(call: Call, future: asyncio.Future[Any]) -> None:
+    if future.cancelled():
+        call.failed(asyncio.CancelledError())
+    elif (error := future.exception()) is not None:
+        call.failed(error)
+    else:
+        call.ended(future.result())
 
 
 def _answered(answer: Any, call: Call) -> Any:

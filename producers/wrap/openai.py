@@ -42,6 +42,7 @@ _PROVIDERS: Final = {
     "generativelanguage.googleapis.com": "gcp.gemini",
     "openrouter.ai": "openrouter",
 }
+_OPENAI: Final = "api.openai.com"  # a region's is eu.api.openai.com
 _AZURE: Final = (".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com")
 
 
@@ -49,7 +50,7 @@ class OpenAI(Stainless):
     module = "openai"
 
     def asked(self, client: Any, options: Any, watch: Watch, *, stream: bool) -> Asked | None:
-        path = options.url.partition("?")[0].rstrip("/")
+        path = "/" + options.url.partition("?")[0].strip("/")
         body = options.json_data if isinstance(options.json_data, Mapping) else {}
         extra = options.extra_json or {}  # `extra_body`, whose fields stand above the others
         body = {**body, **extra}
@@ -94,7 +95,8 @@ def _may_ask(client: Any, watch: Watch) -> bool:
     """Others may refuse a request that has `stream_options`, and most send usage unasked."""
     if watch.include_usage is not None:
         return watch.include_usage
-    return bool(client.base_url.host == "api.openai.com")
+    host = client.base_url.host
+    return bool(host == _OPENAI or host.endswith(f".{_OPENAI}"))
 
 
 def _asks_for_usage(body: Mapping[str, Any]) -> bool:

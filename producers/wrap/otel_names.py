@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
+from spendstream.producers.extract.providers import OTHER_NAMES
 from spendstream.schemas.event import Status, Trackable
 
 Attributes = Mapping[str, Any]
@@ -50,20 +51,10 @@ _OPERATIONS: Final = {
 """What instrumentations call a model's call → `gen_ai.operation.name`."""
 _KIND: Final = ("gen_ai.operation.name", "openinference.span.kind", "llm.request.type")
 _PROVIDERS: Final = {
-    "amazon_bedrock": "aws.bedrock",
-    "aws": "aws.bedrock",
+    **OTHER_NAMES,
     "az.ai.inference": "azure.ai.inference",
     "az.ai.openai": "azure.ai.openai",
     "azure": "azure.ai.openai",
-    "bedrock": "aws.bedrock",
-    "gemini": "gcp.gemini",
-    "google": "gcp.gemini",
-    "google_genai": "gcp.gemini",
-    "mistral": "mistral_ai",
-    "mistralai": "mistral_ai",
-    "vertex_ai": "gcp.vertex_ai",
-    "vertexai": "gcp.vertex_ai",
-    "xai": "x_ai",
 }
 _NAMED: Final = ("workspace_id", "user_id", "api_key_id", "request_type", "task_id")
 _OURS: Final = "spendstream."

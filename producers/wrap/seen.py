@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import time
 from collections.abc import Iterator
 from typing import Any, Final
 
 from spendstream.producers.extract import estimate
+
+log: Final = logging.getLogger("spendstream.wrap")
 
 MAX_KEPT: Final = 8 << 20
 """Bytes of a stream that are kept for an estimate, should it be cut off. What names usage is kept
@@ -29,6 +32,8 @@ _CARRIES: Final = ("response", "interaction")
 _DONE: Final = b"[DONE]"
 _NO_USAGE: Final = re.compile(rb'"usage"\s*:\s*null')
 _UNFINISHED: Final = re.compile(rb'"finish_?[rR]eason"\s*:\s*null')
+_EVENT_ENDS: Final = re.compile(rb"\n\n|\r\n\r\n")
+_BETWEEN: Final = re.compile(rb"(?<=\n\n)|(?<=\r\n\r\n)")
 _NULL_USAGE: Final = re.compile(rb',\s*"usage"\s*:\s*null')
 
 
@@ -54,7 +59,7 @@ class Seen:
     )
 
     def __init__(self) -> None:
-        self._tail = b""
+        self._tail: list[bytes] = []
         self._name = b""
         self._kept = 0
         self._looked = 0
@@ -66,18 +71,28 @@ class Seen:
 
     def feed(self, data: bytes) -> bytes:
         """Returns what the caller is to see: the same."""
-        lines = (self._tail + data).split(b"\n")
-        self._tail = lines.pop()
+        first, *lines = data.split(b"\n")
+        self._tail.append(first)
+        if not lines:  # joined at its end only: a line may be an image in many pieces
+            return data
+        lines.insert(0, b"".join(self._tail))
+        self._tail = [lines.pop()]
         for line in lines:
-            self._line(line)
+            self._read(line)
         return data
 
     def flush(self) -> bytes:
         """At the end of the bytes: what of them the caller is still to see."""
-        if self._tail:
-            self._line(self._tail)
-            self._tail = b""
+        tail, self._tail = b"".join(self._tail), []
+        if tail:
+            self._read(tail)
         return b""
+
+    def _read(self, line: bytes) -> None:
+        try:
+            self._line(line)
+        except Exception:  # whatever is in it, its reader gets it
+            log.exception("an event of a stream could not be read along")
 
     def _line(self, line: bytes) -> None:
         if line.startswith(b"data:"):
@@ -104,6 +119,7 @@ class Seen:
         tells = (b"usage" in data and not _NO_USAGE.search(data)) or (
             b"inish" in data and not _UNFINISHED.search(data)
         )
+        tells = tells or b'"fallback"' in data  # Anthropic's, from one model to the next
         if b'"error"' in data and isinstance(parsed(data).get("error"), dict | str):
             self.failed = tells = True
         if tells:
@@ -117,7 +133,7 @@ class Seen:
         try:
             for event in self._events:
                 json.loads(event)
-        except ValueError:
+        except (ValueError, RecursionError):
             return True
         return False
 
@@ -145,7 +161,7 @@ class Hiding(Seen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._held = b""
+        self._held: list[bytes] = []
 
     def feed(self, data: bytes) -> bytes:
         super().feed(data)
@@ -153,12 +169,17 @@ class Hiding(Seen):
 
     def flush(self) -> bytes:
         super().flush()
-        held, self._held = self._held, b""
+        held, self._held = b"".join(self._held), []
         return self._without(held)
 
     def _shown(self, data: bytes) -> Iterator[bytes]:
         """Whole events; what has no end yet is held back."""
-        *events, self._held = re.split(rb"(?<=\n\n)|(?<=\r\n\r\n)", self._held + data)
+        last = b"".join(self._held[-3:])[-3:]  # the end of an event may come in pieces
+        self._held.append(data)
+        if _EVENT_ENDS.search(last + data) is None:
+            return
+        *events, rest = _BETWEEN.split(b"".join(self._held))
+        self._held = [rest]
         for event in events:
             yield self._without(event)
 
@@ -176,6 +197,6 @@ def parsed(data: bytes) -> dict[str, Any]:
     """The JSON object; an empty one where it is none, as of an event that was cut off."""
     try:
         value = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

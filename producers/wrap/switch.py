@@ -87,7 +87,10 @@ class Sdk(ABC):
 
     def watched(self, client: object) -> Watch | None:
         """None: it is not."""
-        return self._clients.get(client, self._all)
+        try:
+            return self._clients.get(client, self._all)
+        except TypeError:  # a subclass that has `==` and no hash: no one of it was ever chosen
+            return self._all
 
     def watch_all(self, watch: Watch) -> None:
         """The clients that exist and those that will."""
@@ -118,7 +121,11 @@ class Sdk(ABC):
 
     def inherit(self, client: object, copy: object) -> None:
         """What is made of a client is watched as it is."""
-        if client in self._clients:
+        try:
+            chosen = client in self._clients
+        except TypeError:  # as in `watched`
+            return
+        if chosen:
             with self._lock:
                 self._clients[copy] = self._clients[client]
 

@@ -13,6 +13,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from spendstream.producers import UsageEmitter, record, track, use
 from spendstream.producers.extract import usage_from
+from spendstream.schemas import Usage
 from tests.servers.kafka import KafkaServer
 
 pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka")]
@@ -83,3 +84,12 @@ def test_without_an_emitter_or_a_workspace_it_says_so(kafka: KafkaServer) -> Non
         pytest.raises(ValueError, match="workspace_id: say who is charged"),
     ):
         record(provider="openai", model="m", emitter=emitter)
+
+
+def test_usage_that_is_said_twice_is_refused(kafka: KafkaServer) -> None:
+    said = Usage(input_tokens=1, output_tokens=1)
+    with (
+        UsageEmitter(kafka.bootstrap_servers, source="test") as emitter,
+        pytest.raises(ValueError, match="usage: say it, or the two totals"),
+    ):
+        record(provider="openai", model="m", input_tokens=5, usage=said, emitter=emitter)

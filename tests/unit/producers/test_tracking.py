@@ -146,3 +146,19 @@ def test_an_async_generator_holds_it_only_while_it_runs() -> None:
         return found
 
     assert asyncio.run(main()) == [({"request_type": "stream"}, {})] * 3
+
+
+def test_generators_that_end_in_another_order_than_they_began_leave_nothing() -> None:
+    def within(workspace: str) -> Iterator[int]:
+        with track(workspace_id=workspace, tags={workspace: "1"}):
+            yield 1
+
+    first, second = within("a"), within("b")
+    with track(user_id="u"):
+        next(first)
+        next(second)
+        assert next(first, None) is None
+        assert tracked() == {"user_id": "u", "workspace_id": "b", "tags": {"b": "1"}}
+        assert next(second, None) is None
+        assert tracked() == {"user_id": "u"}
+    assert tracked() == {}

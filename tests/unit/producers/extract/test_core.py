@@ -169,3 +169,35 @@ def test_a_conflicting_event_keeps_the_providers_block() -> None:
     sent = json.loads(cloudevent.encode(event))
     assert sent["usage_quality"] == "conflicting"
     assert sent["provider_usage"] == {**BLOCK, "total_tokens": 20}
+
+
+@pytest.mark.parametrize("provider", ["Anthropic", "bedrock", "vertex_ai", "openrouter", "ours"])
+def test_a_message_of_anthropic_s_shape_is_read_as_that_whoever_answers(provider: str) -> None:
+    usage = {"input_tokens": 10, "cache_read_input_tokens": 1000, "output_tokens": 5}
+    body = {"type": "message", "stop_reason": "end_turn", "usage": usage}
+    found = usage_from(body, provider=provider)
+    assert found is not None
+    assert (found.input_tokens, found.cache_read_input_tokens) == (1010, 1000)
+
+
+@pytest.mark.parametrize(
+    ("provider", "usage", "output"),
+    [
+        ("xai", {**BLOCK, "completion_tokens_details": {"reasoning_tokens": 7}}, 11),
+        ("bedrock", {"inputTokens": 10, "outputTokens": 4}, 4),
+    ],
+)
+def test_a_provider_s_usual_other_name(provider: str, usage: dict[str, Any], output: int) -> None:
+    total = {"total_tokens": 21} if provider == "xai" else {}
+    found = usage_from({"model": "m", "usage": {**usage, **total}}, provider=provider)
+    assert found is not None
+    assert found.output_tokens == output
+    assert found.quality == "measured"
+
+
+def test_a_provider_s_usual_other_name_of_google() -> None:
+    body = {"usageMetadata": {"promptTokenCount": 10, "candidatesTokenCount": 4}}
+    for provider in ("google", "gemini", "vertexai"):
+        found = usage_from(body, provider=provider)
+        assert found is not None
+        assert found.input_tokens == 10
