@@ -13,6 +13,7 @@ from typing import Any
 
 from spendstream.producers.emitter import UsageEmitter
 from spendstream.producers.extract import ExtractedUsage
+from spendstream.producers.extract.providers import known_as
 from spendstream.producers.tracking import tracked
 from spendstream.schemas.event import UsageEvent
 from spendstream.schemas.money import pico_from_usd
@@ -79,7 +80,7 @@ def record(
     event = UsageEvent(
         **{
             **read,
-            "provider": provider,
+            "provider": known_as(provider),
             "response_model": model,
             **({} if cost is None else {"reported_cost_pico": str(pico_from_usd(cost))}),
             **named,

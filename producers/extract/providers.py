@@ -70,11 +70,17 @@ _MESSAGES: Final = frozenset({anthropic.read, bedrock.read, google.read})
 """These tell Anthropic's shape themselves."""
 
 
+def known_as(provider: str) -> str:
+    """OpenTelemetry's name of a provider; one that is not known keeps its own."""
+    name = provider.strip().lower()
+    known = OTHER_NAMES.get(name, name)
+    return known if known in _READERS else provider
+
+
 def reader_of(provider: str, parts: Sequence[Object]) -> Reader:
     """Of a provider that is not known: as compatible with OpenAI's, or with Anthropic's, as many
     are with both."""
-    name = provider.lower()
-    read = _READERS.get(OTHER_NAMES.get(name, name), openai.read)
+    read = _READERS.get(known_as(provider), openai.read)
     if read not in _MESSAGES and any(_is_message(part) for part in parts):
         return anthropic.read
     return read

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from spendstream.producers.emitter import UsageEmitter
 from spendstream.producers.extract import ExtractedUsage, usage_from
+from spendstream.producers.extract.providers import known_as
 from spendstream.producers.record import used
 from spendstream.producers.stats import Drop
 from spendstream.producers.tracking import tracked
@@ -178,7 +179,7 @@ class Call:
         duration_ms = self._within(end_ms, (end_ns - self._ns) // 1_000_000)
         fields: dict[str, Any] = {
             **read,
-            "provider": called.provider,
+            "provider": known_as(called.provider),
             "operation": called.operation,
             "request_model": called.model or (None if read.get("response_model") else "unknown"),
             "status": status,
@@ -224,6 +225,14 @@ def _of_stream(seen: Seen, called: Called) -> ExtractedUsage | None:
     return usage
 
 
+def unwatched(module: str, emitter: UsageEmitter | None, error: Exception) -> None:
+    """Count a call that begins in a way that is not known, as another version of its SDK may do:
+    the call goes on."""
+    log.exception("a call of %s is not watched", module)
+    if (emitter := emitter or used()) is not None:
+        emitter.drop(Drop.INVALID, type(error).__name__, f"a call of {module} is not watched")
+
+
 def untracked(emitter: UsageEmitter, provider: str) -> None:
     """Count a call that nobody can be charged for."""
     emitter.drop(
@@ -243,5 +252,7 @@ def event_of(fields: dict[str, Any]) -> UsageEvent:
         wrong = {str(one["loc"][0]) for one in error.errors() if one["loc"]}
         if not wrong:
             raise
-        log.warning("an event goes without %s: %s", ", ".join(sorted(wrong)), error)
+        # the values are the caller's, and may be anybody's business
+        why = "; ".join(f"{one['loc'][0]}: {one['msg']}" for one in error.errors() if one["loc"])
+        log.warning("an event goes without %s", why)
         return UsageEvent(**{name: value for name, value in fields.items() if name not in wrong})

@@ -70,44 +70,21 @@ def _followed(kind: Any) -> type[Any]:
     """The subclass of a class of responses."""
 
     def iter_bytes(response: Any, *args: Any, **kwargs: Any) -> Iterator[bytes]:
-        reading: _Reading = vars(response)[_READING]
-        reader = reading.reader
-        inner = kind.iter_bytes(response, *args, **kwargs)
-        reading.within = True
-        try:
-            for data in inner:
-                reading.within = False
-                if shown := reader.feed(data):
-                    yield shown
-                reading.within = True
-            if rest := reader.flush():
-                yield rest
-            reading.over(response, None)
-        except BaseException as error:
-            reading.over(response, error)
-            raise
-        finally:
-            inner.close()
+        return _read(response, vars(response)[_READING], kind.iter_bytes(response, *args, **kwargs))
 
-    async def aiter_bytes(response: Any, *args: Any, **kwargs: Any) -> AsyncIterator[bytes]:
+    def iter_raw(response: Any, *args: Any, **kwargs: Any) -> Iterator[bytes]:
+        inner: Iterator[bytes] = kind.iter_raw(response, *args, **kwargs)
         reading: _Reading = vars(response)[_READING]
-        reader = reading.reader
+        return _read(response, reading, inner) if _plain(response, reading) else inner
+
+    def aiter_bytes(response: Any, *args: Any, **kwargs: Any) -> AsyncIterator[bytes]:
         inner = kind.aiter_bytes(response, *args, **kwargs)
-        reading.within = True
-        try:
-            async for data in inner:
-                reading.within = False
-                if shown := reader.feed(data):
-                    yield shown
-                reading.within = True
-            if rest := reader.flush():
-                yield rest
-            reading.over(response, None)
-        except BaseException as error:
-            reading.over(response, error)
-            raise
-        finally:
-            await inner.aclose()
+        return _read_async(response, vars(response)[_READING], inner)
+
+    def aiter_raw(response: Any, *args: Any, **kwargs: Any) -> AsyncIterator[bytes]:
+        inner: AsyncIterator[bytes] = kind.aiter_raw(response, *args, **kwargs)
+        reading: _Reading = vars(response)[_READING]
+        return _read_async(response, reading, inner) if _plain(response, reading) else inner
 
     def close(response: Any) -> None:
         reading: _Reading = vars(response)[_READING]
@@ -125,8 +102,54 @@ def _followed(kind: Any) -> type[Any]:
             if not reading.within:
                 reading.over(response, GeneratorExit())
 
-    own = {"iter_bytes": iter_bytes, "aiter_bytes": aiter_bytes, "close": close, "aclose": aclose}
-    return type(kind.__name__, (kind,), {"__module__": kind.__module__, **own})
+    own = (iter_bytes, aiter_bytes, iter_raw, aiter_raw, close, aclose)
+    methods = {method.__name__: method for method in own}
+    return type(kind.__name__, (kind,), {"__module__": kind.__module__, **methods})
+
+
+def _plain(response: Any, reading: _Reading) -> bool:
+    """Whether raw bytes are the caller's to read, and can be read along: `iter_bytes` reads them,
+    too, and what is compressed tells nothing."""
+    encoding = response.headers.get("content-encoding", "identity")
+    return not reading.within and encoding == "identity"
+
+
+def _read(response: Any, reading: _Reading, inner: Any) -> Iterator[bytes]:
+    reader = reading.reader
+    reading.within = True
+    try:
+        for data in inner:
+            reading.within = False
+            if shown := reader.feed(data):
+                yield shown
+            reading.within = True
+        if rest := reader.flush():
+            yield rest
+        reading.over(response, None)
+    except BaseException as error:
+        reading.over(response, error)
+        raise
+    finally:
+        inner.close()
+
+
+async def _read_async(response: Any, reading: _Reading, inner: Any) -> AsyncIterator[bytes]:
+    reader = reading.reader
+    reading.within = True
+    try:
+        async for data in inner:
+            reading.within = False
+            if shown := reader.feed(data):
+                yield shown
+            reading.within = True
+        if rest := reader.flush():
+            yield rest
+        reading.over(response, None)
+    except BaseException as error:
+        reading.over(response, error)
+        raise
+    finally:
+        await inner.aclose()
 
 
 class _Events:

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
 
 from spendstream.producers.wrap import google_interactions, google_streams
-from spendstream.producers.wrap.call import Call, Called
+from spendstream.producers.wrap.call import Call, Called, unwatched
 from spendstream.producers.wrap.forgotten import when_forgotten
 from spendstream.producers.wrap.seen import Seen
 from spendstream.producers.wrap.switch import Patch, Sdk, Watch
@@ -131,8 +131,8 @@ class Google(Sdk):
         try:
             called = _called(client, path, watch)
             return None if called is None else Call(called, watch.emitter)
-        except Exception:  # another version of the SDK, perhaps: its call goes on
-            log.exception("a call of %s is not watched", self.module)
+        except Exception as error:
+            unwatched(self.module, watch.emitter, error)
             return None
 
 

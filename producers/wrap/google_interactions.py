@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from spendstream.producers.wrap.answer import answered
-from spendstream.producers.wrap.call import Call, Called, Kept
+from spendstream.producers.wrap.call import Call, Called, Kept, unwatched
 from spendstream.producers.wrap.switch import Patch, Sdk
 from spendstream.schemas.period import to_ms
 
@@ -103,8 +103,8 @@ def _begin(sdk: Sdk, resource: Any, hook_ctx: Any, request: Any) -> Call | None:
         model = body.get("model") or body.get("agent")
         kept = Kept(_end_ms, whole_later=body.get("background") is True)
         return Call(Called(provider, "generate_content", model, kept=kept), watch.emitter)
-    except Exception:  # another version of the SDK, perhaps: its call goes on
-        log.exception("a call of %s is not watched", sdk.module)
+    except Exception as error:
+        unwatched(sdk.module, watch.emitter, error)
         return None
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from spendstream.producers.wrap.above import reported_above
 from spendstream.producers.wrap.answer import answered
-from spendstream.producers.wrap.call import Call, Called
+from spendstream.producers.wrap.call import Call, Called, unwatched
 from spendstream.producers.wrap.switch import Patch, Sdk, Watch
 
 log: Final = logging.getLogger("spendstream.wrap")
@@ -92,8 +92,8 @@ class Stainless(Sdk):
         try:
             asked = self.asked(client, options, watch, stream=bool(kwargs.get("stream")))
             return asked, None if asked is None else Call(asked.called, watch.emitter)
-        except Exception:  # another version of the SDK, perhaps: its call goes on
-            log.exception("a call of %s is not watched", self.module)
+        except Exception as error:
+            unwatched(self.module, watch.emitter, error)
             return None, None
 
     def _copying(self, original: Any) -> Any:

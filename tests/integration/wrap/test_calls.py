@@ -134,6 +134,12 @@ async def _small_bytes(raw: Any) -> Any:
     return [item async for item in items(raw.iter_bytes(7))]
 
 
+async def _undecoded(raw: Any) -> Any:
+    response = raw.http_response
+    data = response.iter_raw() if hasattr(response.stream, "__iter__") else response.aiter_raw()
+    return b"".join([item async for item in items(data)])
+
+
 async def _lines(raw: Any) -> Any:
     return [item async for item in items(raw.iter_lines())]
 
@@ -148,7 +154,7 @@ async def _twice(raw: Any) -> Any:
 
 @each("openai", "anthropic")
 @pytest.mark.parametrize(
-    "read", [_read, _parse, _json, _bytes, _small_bytes, _lines, _text, _twice]
+    "read", [_read, _parse, _json, _bytes, _small_bytes, _undecoded, _lines, _text, _twice]
 )
 def test_a_response_that_is_read_by_hand(kind: Kind, read: Any, workspace: Workspace) -> None:
     async def use(client: Any, _: FakeProviders) -> object:
@@ -164,7 +170,7 @@ def test_a_response_that_is_read_by_hand(kind: Kind, read: Any, workspace: Works
 
 
 @each("openai", "anthropic")
-@pytest.mark.parametrize("read", [_bytes, _small_bytes, _lines, _parse])
+@pytest.mark.parametrize("read", [_bytes, _small_bytes, _undecoded, _lines, _parse])
 def test_a_stream_that_is_read_by_hand(kind: Kind, read: Any, workspace: Workspace) -> None:
     async def use(client: Any, _: FakeProviders) -> object:
         create = _owner(kind, client).with_streaming_response.create

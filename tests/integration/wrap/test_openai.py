@@ -72,6 +72,15 @@ async def _lines(kind: Kind, client: Any, **more: Any) -> object:
         return list(raw.iter_lines())
 
 
+async def _undecoded(kind: Kind, client: Any, **more: Any) -> object:
+    create = client.chat.completions.with_streaming_response.create
+    if kind.is_async:
+        async with create(**kind.arguments, stream=True, **more) as raw:
+            return b"".join([data async for data in raw.http_response.aiter_raw()])
+    with create(**kind.arguments, stream=True, **more) as raw:
+        return b"".join(raw.http_response.iter_raw())
+
+
 async def _helper(kind: Kind, client: Any, **more: Any) -> object:
     manager = client.chat.completions.stream(**kind.arguments, **more)
     if kind.is_async:
@@ -82,7 +91,7 @@ async def _helper(kind: Kind, client: Any, **more: Any) -> object:
         return [*stream, stream.get_final_completion()]
 
 
-READS = (_chunks, _in_a_context, _raw, _bytes, _small_bytes, _lines, _helper)
+READS = (_chunks, _in_a_context, _raw, _bytes, _small_bytes, _undecoded, _lines, _helper)
 
 
 @each("openai-chat", "openai-async-chat", "azure-chat")

@@ -17,7 +17,7 @@ import httpx2
 import openai
 import pytest
 
-from spendstream.producers import instrument, track, uninstrument
+from spendstream.producers import Drop, instrument, track, uninstrument
 from spendstream.producers.extract import estimate, usage_from
 from spendstream.producers.wrap.seen import Hiding, Seen
 from tests.support.collecting import Collected
@@ -342,3 +342,39 @@ def test_a_long_event_takes_no_longer_for_coming_in_pieces(kind: type[Seen], siz
     assert time.process_time() - begun < 0.5
     assert len(seen.all()) == 2
     assert b"".join(shown) == (body if kind is Seen else body[: body.index(b"\r\n\r\n") + 4])
+
+
+def test_an_event_has_the_standard_name_of_its_provider(collected: Collected) -> None:
+    one = instrument(client(BODY), provider="Mistral", emitter=collected.emitter)
+    with track(workspace_id="ws"):
+        one.chat.completions.create(**CHAT)
+    assert collected.one().provider == "mistral_ai"
+
+
+def test_a_call_that_cannot_be_understood_goes_on_and_is_counted(
+    collected: Collected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = instrument(client(BODY), emitter=collected.emitter)
+
+    def odd(*_: object, **__: object) -> None:
+        raise AttributeError("options have no url")
+
+    monkeypatch.setattr("spendstream.producers.wrap.openai.OpenAI.asked", odd)
+    with track(workspace_id="ws"):
+        assert one.chat.completions.create(**CHAT).id == "c1"
+    assert collected.dropped == [Drop.INVALID]
+    assert not collected.events
+
+
+def test_what_is_left_out_of_an_event_is_named_and_not_told(
+    collected: Collected, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = instrument(client(BODY), emitter=collected.emitter)
+    with (
+        track(workspace_id="ws", tags={f"a{n}": "secret" for n in range(20)}),
+        track(tags={f"b{n}": "secret" for n in range(20)}),
+    ):
+        one.chat.completions.create(**CHAT)
+    assert collected.one().tags == {}
+    assert "an event goes without tags" in caplog.text
+    assert "secret" not in caplog.text
