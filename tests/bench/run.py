@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
-from tests.bench import emit, latency, prices, sink, worker
+from tests.bench import emit, latency, prices, sink, worker, wrap
 from tests.servers.clickhouse import own_clickhouse
 from tests.servers.kafka import own_kafka
 
@@ -44,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     _worker(report, options.rounds, options.events)
     _emit(report)
+    _wrap(report, 200 if options.quick else 1_000)
     _sink(report, options.rounds, 70_000 if options.quick else 700_000)
     _latency(report, 24 if options.quick else 45)
     output = options.output or (None if options.quick else RESULTS)
@@ -120,6 +121,29 @@ def _emit(report: _Report) -> None:
                 f"{cost.p90_us:.1f}", f"{cost.p99_us:.1f}", f"{cost.max_us:.0f}",
             )
             for kind, cost in zip(("no spool", "with a spool"), costs, strict=True)
+        ),
+    )  # fmt: skip
+
+
+def _wrap(report: _Report, calls: int) -> None:
+    report.heading("Instrumented SDKs: microseconds a call")
+    report.line(
+        f"Bare and instrumented calls in turns, {calls:,} of each, to a server on this machine that"
+        " answers as the provider does; more is the median of what each instrumented call took"
+        f" longer than the bare one before it (asked of a whole answer: {wrap.LIMIT_US} at most)."
+    )
+    report.line()
+    with own_kafka() as kafka:
+        _create_topics(kafka.bootstrap_servers)
+        costs = wrap.measure(kafka.bootstrap_servers, calls)
+    report.table(
+        ("", "events delivered", "bare", "instrumented", "more"),
+        *(
+            (
+                cost.name, f"{cost.delivered:,}", f"{cost.bare_us:.0f}", f"{cost.wrapped_us:.0f}",
+                f"**{cost.more_us:.0f}**",
+            )
+            for cost in costs
         ),
     )  # fmt: skip
 
