@@ -99,7 +99,7 @@ class Intent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def trusts_token(self, inserts: int, now_ms: int, migrated_ms: int) -> bool:
         """Whether ClickHouse still remembers the token, by a wide margin.
 
-        A view whose query a migration has changed does not know the tokens from before it (seen on
+        A view that a migration has made anew does not know the tokens from before it (seen on
         26.9): the raw table would refuse the rows, and the view count them twice. No insert was
         under way in the migration, so one from before it is in or is not.
         """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from spendstream.schemas.records import Leaf, PricedUsage
 from spendstream.schemas.topics import USAGE_PRICED
 from spendstream.sinks.clickhouse import migrate as migrating
 from spendstream.sinks.clickhouse.batches import Batch
-from spendstream.sinks.clickhouse.config import LoaderConfig
+from spendstream.sinks.clickhouse.config import DATABASE, LoaderConfig
 from spendstream.sinks.clickhouse.errors import Retry
 from spendstream.sinks.clickhouse.intents import Intent
 from spendstream.sinks.clickhouse.loading import Loading
@@ -259,3 +259,20 @@ def test_the_sides_are_those_of_the_table(fresh: Client) -> None:
             sides[SIDES.get(name, "other")] += pico
         reported = quality == "provider_reported"
         assert found == ([0, 0] if reported else [sides["input"], sides["output"]])
+
+
+def test_a_retry_after_the_server_has_restarted_counts_once(
+    clickhouse_server: Callable[[], ClickHouseServer],
+) -> None:
+    server = clickhouse_server()
+    client = connect(server.url)
+    migrate(client)
+    insert(client, 1)
+    once = held(client)
+    client.close()
+    server.stop()
+    server.start()
+    again = connect(server.url, DATABASE)
+    insert(again, 1)
+    assert held(again) == once
+    again.close()

@@ -9,7 +9,9 @@
 -- has beyond them is neither's: searches, fetches, fees. A cost that is not the sum of its leaves,
 -- because somebody else reported it, has no sides.
 --
--- The tables stay, with their deduplication windows: a retried insert must find its token.
+-- The tables stay, with their deduplication windows. The views are made anew: one whose query was
+-- changed (MODIFY QUERY) forgets, with the server's next restart, the tokens that it had seen, and a
+-- retry counts twice (seen on 26.9); one that was made anew keeps them.
 -- What they hold is filled and split from usage_raw, whose rows are kept for 365 days:
 -- * rows above a key's `last_seq` are left out. The key lacks their insert, which a crash cut off,
 --   and gets it whole when the loader goes on; what a row here has as `last_seq` is what it holds.
@@ -62,7 +64,9 @@ GROUP BY quarter, workspace_id, provider, model, request_type, cost_quality
 HAVING sum(rows.input_cost) != 0 OR sum(rows.output_cost) != 0
 SETTINGS join_algorithm = 'grace_hash';
 
-ALTER TABLE usage_quarter_view MODIFY QUERY
+DROP TABLE IF EXISTS usage_quarter_view;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS usage_quarter_view TO usage_quarter AS
 SELECT
     toStartOfFifteenMinutes(toDateTime(counted, 'UTC')) AS quarter,
     workspace_id,
@@ -111,7 +115,9 @@ GROUP BY day, workspace_id, provider, model, request_type, cost_quality
 HAVING sum(rows.input_cost) != 0 OR sum(rows.output_cost) != 0
 SETTINGS join_algorithm = 'grace_hash';
 
-ALTER TABLE usage_day_view MODIFY QUERY
+DROP TABLE IF EXISTS usage_day_view;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS usage_day_view TO usage_day AS
 SELECT
     toDate(counted) AS day,
     workspace_id,
@@ -176,7 +182,9 @@ WHERE rows.seq <= kept.upto
 GROUP BY day, workspace_id, user_id, provider, model, sign, quality
 SETTINGS join_algorithm = 'grace_hash';
 
-ALTER TABLE usage_user_day_view MODIFY QUERY
+DROP TABLE IF EXISTS usage_user_day_view;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS usage_user_day_view TO usage_user_day AS
 SELECT
     toDate(counted) AS day,
     workspace_id,
@@ -241,7 +249,9 @@ WHERE rows.seq <= kept.upto
 GROUP BY hour, partition, provider, model, sign, quality
 SETTINGS join_algorithm = 'grace_hash';
 
-ALTER TABLE usage_hour_view MODIFY QUERY
+DROP TABLE IF EXISTS usage_hour_view;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS usage_hour_view TO usage_hour AS
 SELECT
     toStartOfHour(toDateTime(counted, 'UTC')) AS hour,
     partition,
@@ -313,7 +323,9 @@ WHERE rows.seq <= kept.upto
 GROUP BY workspace_id, task_id, provider, model, sign, quality
 SETTINGS join_algorithm = 'grace_hash';
 
-ALTER TABLE usage_task_view MODIFY QUERY
+DROP TABLE IF EXISTS usage_task_view;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS usage_task_view TO usage_task AS
 SELECT
     workspace_id,
     task_id,
@@ -390,7 +402,9 @@ WHERE rows.seq <= kept.upto
 GROUP BY workspace_id, trackable_type, trackable_id, provider, model, sign, quality
 SETTINGS join_algorithm = 'grace_hash';
 
-ALTER TABLE usage_trackable_view MODIFY QUERY
+DROP TABLE IF EXISTS usage_trackable_view;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS usage_trackable_view TO usage_trackable AS
 SELECT
     workspace_id,
     trackable_type,
@@ -459,7 +473,9 @@ WHERE rows.seq <= kept.upto
 GROUP BY workspace_id, provider, model, sign, quality
 SETTINGS join_algorithm = 'grace_hash';
 
-ALTER TABLE usage_total_view MODIFY QUERY
+DROP TABLE IF EXISTS usage_total_view;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS usage_total_view TO usage_total AS
 SELECT
     workspace_id,
     provider,

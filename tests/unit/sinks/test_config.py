@@ -63,7 +63,9 @@ def test_migrations_can_be_run_again() -> None:
             sql = re.sub(r"^\s*--.*\n", "", statement, flags=re.MULTILINE)
             again = (
                 r"\s*(CREATE (TABLE|MATERIALIZED VIEW) IF NOT EXISTS"
-                r"|ALTER TABLE \w+\s+(MODIFY|ADD COLUMN IF NOT EXISTS)"
+                r"|ALTER TABLE \w+\s+(MODIFY (?!QUERY)|ADD COLUMN IF NOT EXISTS)"
+                # with the server's next restart a view that was modified forgets the tokens it saw
+                r"|DROP TABLE IF EXISTS \w+_view"
                 # fills only the keys that are not filled yet
                 r"|INSERT INTO (?P<table>\w+)\s[^;]+FROM (?P=table)\s[^;]+HAVING [^;]+ AS kept)"
             )
