@@ -165,7 +165,7 @@ def test_agrees_with_the_price_book(
     ],
 )
 def test_what_tools_did_pays_for_no_token(
-    prices: dict[str, str], used: dict[str, int], cost: str | None
+    prices: dict[str, str], used: dict[str, Any], cost: str | None
 ) -> None:
     usage = Usage(input_tokens=1_000, output_tokens=100, **used)
     wanted = None if cost is None else Decimal(cost)
