@@ -84,10 +84,10 @@ def report(
     Returns:
         One dict a group: the names of `group_by` with their values (None where an event has
         none), `requests`, `input_tokens`, `output_tokens`, `total_tokens`; `cost_usd` and its
-        `input_cost_usd`, `output_cost_usd` and `other_cost_usd` (searches, fetches, fees);
-        `charge_usd`; `by_quality`: by what the cost rests on, `requests`, `cost_usd` and
-        `charge_usd`; `unpriced_requests`. Grouped by task or trackable, only calls that have one,
-        and `models`, `first_call` and `last_call`.
+        `input_cost_usd`, `output_cost_usd` and `other_cost_usd` (searches, fetches, fees, and all
+        of a cost that was reported, whose sides are not known); `charge_usd`; `by_quality`: by what
+        the cost rests on, `requests`, `cost_usd` and `charge_usd`; `unpriced_requests`. Grouped by
+        task or trackable, only calls that have one, and `models`, `first_call` and `last_call`.
 
     Raises:
         ReportError: unknown group or filter, a group given twice, or a time without a zone; every

@@ -189,9 +189,12 @@ def published_of(said: Any) -> dict[str, Decimal | Tiered]:
 def _published(where: str, price: Any) -> Decimal | Tiered:
     if not isinstance(price, dict):
         return _usd(where, price)
+    steps = price.get("tiers", ())
+    if not isinstance(steps, list | tuple) or not all(isinstance(step, dict) for step in steps):
+        raise CalcError(f"{where}.tiers: a list of mappings is required")
     tiers = [
         Tier(_start(f"{where}.tiers", tier.get("start")), _usd(f"{where}.tiers", tier.get("price")))
-        for tier in price.get("tiers", ())
+        for tier in steps
     ]
     return Tiered(_usd(f"{where}.base", price.get("base")), tuple(sorted(tiers)))
 

@@ -18,6 +18,7 @@ STANDARD: Final[Mapping[str, frozenset[str]]] = {
     # OpenAI and Bedrock, Anthropic and Gemini, Groq, what was asked for
     "service_tier": frozenset({"default", "standard", "on_demand", "auto"}),
     "region": frozenset({"global"}),
+    "speed": frozenset({"standard"}),
 }
 
 

@@ -39,6 +39,9 @@ _USUAL: Final = frozenset({"cache_write_5m", "cache_write_30m"})
 """How long a cache write is kept unless the caller pays for more (Anthropic 5 minutes, OpenAI and
 its models on Bedrock 30): the price of a write is theirs."""
 
+_BY_TOOLS: Final = frozenset({"web_searches", "web_fetches"})
+"""What a call's tools did: no model is sold by it, and paying for it pays for no token."""
+
 _BESIDE: Final = tuple(
     (leaf, attrgetter(unit.field)) for leaf, unit in BESIDE.items() if unit.field
 )
@@ -56,7 +59,7 @@ def cost_by(prices: Prices, usage: Any) -> Cost | None:
     beside = _leaves_beside(prices, usage)
     if beside is None:
         return None
-    told = bool(beside) and not prices.by_tokens
+    told = not prices.by_tokens and any(leaf[0] not in _BY_TOOLS for leaf in beside)
     if usage.citation_tokens:
         price = rates_for(prices, usage.input_tokens).details.get("output_citation")
         if price is None:

@@ -50,7 +50,9 @@ class Listed(NamedTuple):
                 says(context, name, value) for name, value in conditions.items()
             ):
                 continue
-            missing -= {"service_tier" if name == "speed" else name for name in conditions}
+            missing -= conditions.keys()
+            if "speed" in conditions:  # an event says it as its tier
+                missing.discard("service_tier")
             rule += f" +{'+'.join(conditions.values())}{named(variant.constraint)}"
             for name, price in vars(variant.prices).items():
                 if price is not None:

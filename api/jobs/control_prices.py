@@ -6,7 +6,7 @@ or one after it in the list. So an edit is what a file has and the topic has not
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from typing import NamedTuple
 
 from clickhouse_connect.driver.client import Client
@@ -14,6 +14,7 @@ from clickhouse_connect.driver.client import Client
 from spendstream.api.author import os_user
 from spendstream.api.jobs.control_writer import check_expected, now_ms, only_writer
 from spendstream.api.log import read_to_end
+from spendstream.schemas.price_compile import canonical_provider
 from spendstream.schemas.price_overrides import (
     MAX_ENTRIES,
     Alias,
@@ -59,10 +60,31 @@ def read_versions(bootstrap_servers: str, timeout: float = 30.0) -> list[PriceVe
 
 
 def added(versions: Iterable[PriceVersion], wanted: Overrides) -> list[Entry | Alias]:
-    """What of `wanted` is not there yet, entries before aliases, in their order."""
-    held = [version.said for version in versions]
-    said: tuple[Entry | Alias, ...] = (*wanted.prices, *wanted.aliases)
-    return [one for one in said if one not in held]
+    """What of `wanted` is not in force yet, entries before aliases, in their order.
+
+    Of several for the same calls from the same moment on only the last counts, there as here: a
+    price that another has replaced is added again where it is wanted again.
+    """
+    held = _last_of(version.said for version in versions)
+    said = _last_of((*wanted.prices, *wanted.aliases))
+    return [one for what, one in said.items() if held.get(what) != one]
+
+
+def _last_of(said: Iterable[Entry | Alias]) -> dict[Hashable, Entry | Alias]:
+    """By the calls that it is for and its moment, in the order of the last ones."""
+    last: dict[Hashable, Entry | Alias] = {}
+    for one in said:
+        when = one.when if isinstance(one, Entry) else None
+        what = (
+            type(one),
+            canonical_provider(one.provider),
+            one.model.lower(),
+            one.valid_from,
+            when,
+        )
+        last.pop(what, None)
+        last[what] = one
+    return last
 
 
 def add_prices(

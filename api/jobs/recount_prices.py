@@ -354,9 +354,12 @@ def _beside(event: Mapping[str, Any], sold: _Sold) -> Cost | None:
 
 
 def _sold_beside(event: Mapping[str, Any], sold: _Sold) -> bool:
-    """Whether something was used that is sold otherwise than by tokens."""
+    """Whether something was used that the model may be sold by instead of tokens: not what its
+    tools did, nor citations, which are tokens."""
     by_number = bool(event.get("images")) and _image_price(event, sold) is not None
-    return by_number or any(event.get(name) for name in (*BESIDE, "web_fetches"))
+    return by_number or any(
+        event.get(name) for name in BESIDE if name not in ("web_searches", "citation_tokens")
+    )
 
 
 def _image_price(event: Mapping[str, Any], sold: _Sold) -> Decimal | None:

@@ -154,3 +154,19 @@ def test_agrees_with_the_price_book(
     said["service_tier"] = said.pop("tier")
     cost, again = both(overrides, call(model, at, **said), usage)
     assert cost == again
+
+
+@pytest.mark.parametrize(
+    ("prices", "used", "cost"),
+    [
+        ({"web_searches": "10"}, {"web_searches": 1}, None),
+        ({"web_searches": "10", "pages": "1"}, {"web_searches": 1, "pages": 1}, "0.011"),
+        ({"output_citation": "1"}, {"citation_tokens": 1}, None),
+    ],
+)
+def test_what_tools_did_pays_for_no_token(
+    prices: dict[str, str], used: dict[str, Any], cost: str | None
+) -> None:
+    usage = Usage(input_tokens=1_000, output_tokens=100, **used)
+    wanted = None if cost is None else Decimal(cost)
+    assert both(parse_overrides({"prices": [entry(prices=prices)]}), call(), usage) == [wanted] * 2

@@ -157,6 +157,25 @@ def test_a_file_is_imported_once(prices: Prices, file: str) -> None:
     ]
 
 
+def test_a_price_that_was_replaced_can_be_set_again(prices: Prices, topic: Topic) -> None:
+    for version, usd in enumerate(("7", "8", "7"), 1):
+        again = ("set", "openai", "gpt-4o", f"input={usd}", "--from", "2026-01-01")
+        assert prices.json(*again)["versions"] == [version]
+        assert prices.json(*again)["versions"] == []
+        (line,) = prices.json("show", "openai", "gpt-4o")["prices"]
+        assert line["price_usd"] == usd
+
+
+def test_of_equals_in_a_file_the_last_is_added_once(prices: Prices, tmp_path: Path) -> None:
+    prices.run("set", "openai", "gpt-4o", "input=8", "--from", "2026-01-01")
+    entry = "  - {provider: openai, model: gpt-4o, valid_from: 2026-01-01, prices: {input: '%s'}}"
+    path = tmp_path / "twice.yaml"
+    for usd, written in (("8", []), ("9", [2]), ("9", [])):
+        path.write_text("\n".join(["prices:", entry % "7", entry % usd]))
+        assert prices.json("import", str(path))["versions"] == written
+        assert prices.json("show", "openai", "gpt-4o")["prices"][0]["price_usd"] == usd
+
+
 def test_a_stale_edit_is_refused(prices: Prices, topic: Topic) -> None:
     prices.run(*SET, "--expect", "0")
     other = ("set", "openai", "gpt-4o", "input=8", "--from", "2026-01-01", "--expect", "0")

@@ -44,6 +44,14 @@ def test_a_condition_without_a_price_is_an_estimate() -> None:
     assert (found["cost_usd"], found["quality"]) == ("0.0075", "estimated")
 
 
+def test_a_speed_has_its_price() -> None:
+    for speed, cost in (("fast", "0.035"), ("standard", "0.0175")):
+        context = {"speed": speed}
+        named = {"provider": "anthropic", "model": "claude-opus-4-8"}
+        found = answer(BOOK, line(price_context=context, **named))
+        assert (found["cost_usd"], found["quality"]) == (cost, "measured")
+
+
 def test_lines_may_bring_their_own_prices() -> None:
     tiered = {"base": "1", "tiers": [{"start": 999, "price": "2"}]}
     own = {"input_mtok": tiered, "output_mtok": "10", "web_searches_kcount": 10}
@@ -90,6 +98,11 @@ def test_unknown_models_are_unpriced() -> None:
         (
             {"prices": {"input_mtok": {"base": "1", "tiers": [{"start": -1, "price": "2"}]}}},
             "prices.input_mtok.tiers: starts at -1",
+        ),
+        ({"prices": {"input_mtok": {"base": "1", "tiers": 2}}}, "prices.input_mtok.tiers: a list"),
+        (
+            {"prices": {"input_mtok": {"base": "1", "tiers": [2]}}},
+            "prices.input_mtok.tiers: a list",
         ),
         ({"price_context": {"processing": 1}}, "price_context: a mapping"),
         ({"provider": None}, "provider: a text is required"),

@@ -209,6 +209,17 @@ class TestDetails:
         per = PER.get(leaf, 1)
         assert cost.leaves[-1][3] == round(Decimal(15 * 10**6) / per)
 
+    def test_a_search_pays_for_no_token(self) -> None:
+        """A page does, where the model is sold by pages."""
+        free, by_page = Rates(None, None, None, None), {"pages": 10**15}
+        fees = {"web_searches": 10**16, "web_fetches": 0}
+        for used_up in ({"web_searches": 1}, {"web_fetches": 1}):
+            assert cost_by(Prices("m", free, beside=fees), used(10, 5, **used_up)) is None
+            assert cost_by(Prices("m", free, beside=fees), used(**used_up)) is not None
+        both = used(10, 5, pages=1, web_searches=1)
+        found = cost_by(Prices("m", free, beside=fees | by_page), both)
+        assert quantities(found) == {"pages": 1, "web_searches": 1}
+
     def test_images_by_size_and_quality(self) -> None:
         images = (
             ImagePrice("1024x1024", "hd", 8 * 10**16),
