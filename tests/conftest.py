@@ -27,6 +27,9 @@ from tests.servers.base import Server, ServerUnavailableError
 from tests.servers.clickhouse import ClickHouseServer, own_clickhouse
 from tests.servers.kafka import REQUIRED, KafkaServer, TansuKafka, own_kafka
 
+# LiteLLM would fetch a list of prices where it is imported, and log into other tests that it cannot
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+
 S = TypeVar("S", bound=Server)
 MakeKafka = Callable[[], KafkaServer]
 MakeClickHouse = Callable[[], ClickHouseServer]
