@@ -227,6 +227,7 @@ def _count(where: str, value: Any, times: int) -> int | Fraction:
 
 
 def _number(quantity: int | Fraction) -> int | float:
+    """For people: the cost was made of the exact one."""
     return quantity if isinstance(quantity, int) else float(quantity)
 
 

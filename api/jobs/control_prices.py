@@ -1,7 +1,8 @@
 """Prices in `control.prices`: what the operator has added, and adding to it.
 
 Nothing that was added is changed or taken away: a new price is an entry with a later `valid_from`,
-or one after it in the list. So an edit is what a file has and the topic has not.
+or one after it in the list, of which the last counts. So an edit is what a file says that is not in
+force.
 """
 
 from __future__ import annotations

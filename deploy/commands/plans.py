@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +10,7 @@ from rich.table import Table
 
 from spendstream.deploy.commands.options import Json, bootstrap_servers
 from spendstream.deploy.console import out, print_json, say, working
+from spendstream.deploy.moments import iso, now_ms
 from spendstream.deploy.settings import load
 from spendstream.schemas.money import cents_display
 
@@ -81,7 +81,7 @@ def show(
     from spendstream.schemas import DEFAULT_PLAN
 
     with working("reading"):
-        held = in_force(read_versions(bootstrap_servers(load())), _now_ms())
+        held = in_force(read_versions(bootstrap_servers(load())), now_ms())
     own = held.get(None if workspace == DEFAULT else workspace)
     version = own or held.get(None)
     plan = render_plan(version.plan if version else DEFAULT_PLAN)
@@ -115,7 +115,7 @@ def list_plans(json: Json = False) -> None:
                 {
                     "workspace": name or DEFAULT,
                     "version": version.version,
-                    "effective_from": _iso(version.effective_from_ms),
+                    "effective_from": iso(version.effective_from_ms),
                     "author": version.author,
                     "plan": render_plan(version.plan),
                 }
@@ -140,7 +140,7 @@ def list_plans(json: Json = False) -> None:
             cents_display(version.plan.credit_pico),
             "overage" if plan["overage"] else str(plan["exhausted_action"]),
             _shown(plan["limits"]),
-            _iso(version.effective_from_ms),
+            iso(version.effective_from_ms),
             version.author,
         )
     out.print(table)
@@ -163,11 +163,3 @@ def _shown(value: Any) -> str:
             unit = "USD" if item["measure"] == "charge" else item["measure"]
             lines.append(f"{item['amount']} {unit} a {item['window']}, {item['action']}")
     return "\n".join(lines) or "none"
-
-
-def _iso(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _now_ms() -> int:
-    return int(datetime.now(UTC).timestamp() * 1000)

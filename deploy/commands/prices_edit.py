@@ -13,6 +13,7 @@ from rich.table import Table
 
 from spendstream.deploy.commands.options import Json, bootstrap_servers
 from spendstream.deploy.console import out, print_json, say, working
+from spendstream.deploy.moments import iso
 from spendstream.deploy.settings import load
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def history(
     rows: list[dict[str, Any]] = [
         {
             "version": one.version,
-            "written_at": _iso(one.written_at_ms),
+            "written_at": iso(one.written_at_ms),
             "author": one.author,
             "reason": one.reason,
             "adds": described(one.said),
@@ -212,7 +213,3 @@ def _place(line: Mapping[str, Any]) -> str:
     above = f" above {line['input_above']:,}" if "input_above" in line else ""
     kind = " ".join(str(line[name]) for name in ("size", "quality") if line.get(name))
     return f"{line['leaf']}{above}{f' {kind}' if kind else ''}, {line['per']}"
-
-
-def _iso(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +14,7 @@ from spendstream.deploy.commands.prices_edit import Provider
 from spendstream.deploy.commands.report import moment
 from spendstream.deploy.console import CommandError, out, print_json, say, working
 from spendstream.deploy.home import Home
+from spendstream.deploy.moments import now_ms
 from spendstream.deploy.settings import Settings, load
 
 SHOWN = 20
@@ -41,7 +41,7 @@ def show(
 
     with working("reading"):
         book = compile_book(overrides_of(read_versions(bootstrap_servers(load()))))
-    at_ms = _now_ms() if at is None else to_ms(at)
+    at_ms = now_ms() if at is None else to_ms(at)
     prices = book.resolve(provider, model, at_ms, context_of(batch, tier, region))
     if prices is None:
         raise CommandError(
@@ -160,7 +160,7 @@ def check(
             else [record.version for record in mirrored_records(client)]
         )
         book = compile_book(overrides_of(versions))
-        found = check_prices(client, book, _now_ms(), newer)
+        found = check_prices(client, book, now_ms(), newer)
     if json:
         print_json(found)
     else:
@@ -219,7 +219,3 @@ def _table(*columns: str) -> Table:
         right = column in (*numbers, "installed", "newer")
         table.add_column(column, justify="right" if right else "left", overflow="fold")
     return table
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

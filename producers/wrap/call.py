@@ -11,8 +11,8 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from types import MappingProxyType, TracebackType
+from typing import Any, Final, NamedTuple, Self
 
 from pydantic import ValidationError
 
@@ -97,6 +97,19 @@ class Call:
     def open(self) -> bool:
         """It has not ended."""
         return bool(self._open)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """What raises within is how the call ends."""
+        if error is not None:
+            self.failed(error)
 
     def failed(
         self, error: BaseException, payload: object = None, *, end_ms: int | None = None
@@ -226,8 +239,8 @@ def _of_stream(seen: Seen, called: Called) -> ExtractedUsage | None:
 
 
 def unwatched(module: str, emitter: UsageEmitter | None, error: Exception) -> None:
-    """Count a call that begins in a way that is not known, as another version of its SDK may do:
-    the call goes on."""
+    """Count a call that is not what we know, as another version of its SDK may make it: it goes
+    on."""
     log.exception("a call of %s is not watched", module)
     if (emitter := emitter or used()) is not None:
         emitter.drop(Drop.INVALID, type(error).__name__, f"a call of {module} is not watched")

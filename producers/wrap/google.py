@@ -62,11 +62,8 @@ class Google(Sdk):
             call = self._begin(client, path)
             if call is None:
                 return original(client, http_method, path, *args, **kwargs)
-            try:
+            with call:
                 response = original(client, http_method, path, *args, **kwargs)
-            except BaseException as error:
-                call.failed(error)
-                raise
             _end(call, response.body)
             return response
 
@@ -80,11 +77,8 @@ class Google(Sdk):
             call = self._begin(client, path)
             if call is None:
                 return await original(client, http_method, path, *args, **kwargs)
-            try:
+            with call:
                 response = await original(client, http_method, path, *args, **kwargs)
-            except BaseException as error:
-                call.failed(error)
-                raise
             _end(call, response.body)
             return response
 
@@ -112,11 +106,8 @@ class Google(Sdk):
                     client, http_method, path, *args, **kwargs
                 )
                 return inner
-            try:
+            with call:
                 inner = await original(client, http_method, path, *args, **kwargs)
-            except BaseException as error:
-                call.failed(error)
-                raise
             reading = _read_async(inner, seen := Seen(), call)
             # one that nobody begins to read runs no code of its own at its end
             when_forgotten(reading, call.failed, GeneratorExit(), seen)

@@ -54,14 +54,11 @@ def _sync(sdk: Sdk, original: Any) -> Any:
     @functools.wraps(original)
     def do_request(resource: Any, hook_ctx: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
         call = _begin(sdk, resource, hook_ctx, request)
-        try:
+        if call is None:
+            return original(resource, hook_ctx, request, *args, **kwargs)
+        with call:
             response = original(resource, hook_ctx, request, *args, **kwargs)
-        except BaseException as error:
-            if call is not None:
-                call.failed(error)
-            raise
-        if call is not None:
-            answered(call, response)
+        answered(call, response)
         return response
 
     return do_request
@@ -73,14 +70,11 @@ def _async(sdk: Sdk, original: Any) -> Any:
         resource: Any, hook_ctx: Any, request: Any, *args: Any, **kwargs: Any
     ) -> Any:
         call = _begin(sdk, resource, hook_ctx, request)
-        try:
+        if call is None:
+            return await original(resource, hook_ctx, request, *args, **kwargs)
+        with call:
             response = await original(resource, hook_ctx, request, *args, **kwargs)
-        except BaseException as error:
-            if call is not None:
-                call.failed(error)
-            raise
-        if call is not None:
-            answered(call, response)
+        answered(call, response)
         return response
 
     return do_request_async

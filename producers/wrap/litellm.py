@@ -13,7 +13,6 @@ record. What never begins, as an answer from LiteLLM's cache, leaves no event.
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import weakref
@@ -27,10 +26,8 @@ from spendstream.producers.extract import usage_from
 from spendstream.producers.record import use, used
 from spendstream.producers.wrap import litellm_names as names
 from spendstream.producers.wrap import litellm_read as read
-from spendstream.producers.wrap.call import Call, Called
+from spendstream.producers.wrap.call import Call, Called, unwatched
 from spendstream.producers.wrap.openai import otherwise
-
-log: Final = logging.getLogger("spendstream.wrap")
 
 SERVERS_VARIABLE: Final = "SPENDSTREAM_BOOTSTRAP_SERVERS"
 """Where the proxy's events go: nobody there calls `use`."""
@@ -71,8 +68,8 @@ class SpendstreamLogger(CustomLogger):
                     return  # two of us are registered
                 before.call.ended(None, "error")  # LiteLLM tries again, and says so to nobody
             self._begin(kwargs)
-        except Exception:  # another version of LiteLLM, perhaps: its call goes on
-            log.exception("a call of litellm is not watched")
+        except Exception as error:
+            unwatched("litellm", self.emitter, error)
 
     def log_post_api_call(
         self, kwargs: dict[str, Any], response_obj: Any, start_time: Any, end_time: Any
@@ -100,8 +97,8 @@ class SpendstreamLogger(CustomLogger):
             )
             first = kwargs.get("completion_start_time") if streamed else None
             begun.call.ended(payload, end_ms=_ms(end_time), first_ms=_ms(first))
-        except Exception:
-            log.exception("a call of litellm was not recorded")
+        except Exception as error:
+            unwatched("litellm", self.emitter, error)
 
     def log_failure_event(
         self, kwargs: dict[str, Any], response_obj: Any, start_time: Any, end_time: Any
@@ -117,8 +114,8 @@ class SpendstreamLogger(CustomLogger):
                 read.put_together(partial, sure=False),
                 end_ms=_ms(end_time),
             )
-        except Exception:
-            log.exception("a call of litellm was not recorded")
+        except Exception as error:
+            unwatched("litellm", self.emitter, error)
 
     async def async_log_success_event(
         self, kwargs: dict[str, Any], response_obj: Any, start_time: Any, end_time: Any

@@ -70,11 +70,8 @@ def _watching(original: Any, begin: Callable[[dict[str, Any]], Call]) -> Any:
     @functools.wraps(original)
     def called_now(*args: Any, **kwargs: Any) -> Any:
         call = begin(kwargs)
-        try:
+        with call:
             answer = original(*args, **kwargs)
-        except BaseException as error:
-            call.failed(error)
-            raise
         if isinstance(answer, asyncio.Future):  # or a task, which its caller may cancel
             answer.add_done_callback(functools.partial(_done, call))
             return answer
@@ -86,11 +83,8 @@ def _watching(original: Any, begin: Callable[[dict[str, Any]], Call]) -> Any:
 
 
 async def _awaited(answer: Awaitable[Any], call: Call) -> Any:
-    try:
+    with call:
         return _answered(await answer, call)
-    except BaseException as error:
-        call.failed(error)
-        raise
 
 
 def _done(call: Call, future: asyncio.Future[Any]) -> None:

@@ -57,11 +57,8 @@ class Stainless(Sdk):
             asked, call = self._begin(client, options, kwargs)
             if asked is None or call is None:
                 return original(client, cast_to, options, **kwargs)
-            try:
+            with call:
                 answer = original(client, cast_to, asked.options, **kwargs)
-            except BaseException as error:
-                call.failed(error)
-                raise
             answered(call, answer, hide_usage=asked.hide_usage)
             return answer
 
@@ -73,11 +70,8 @@ class Stainless(Sdk):
             asked, call = self._begin(client, options, kwargs)
             if asked is None or call is None:
                 return await original(client, cast_to, options, **kwargs)
-            try:
+            with call:
                 answer = await original(client, cast_to, asked.options, **kwargs)
-            except BaseException as error:
-                call.failed(error)
-                raise
             answered(call, answer, hide_usage=asked.hide_usage)
             return answer
 

@@ -71,6 +71,15 @@ def test_every_row_of_the_table_has_a_fixture() -> None:
     assert {case.row for case in CASES} == ROWS | MORE
 
 
+def test_what_streams_has_fixtures_of_both_kinds() -> None:
+    """The table has two rows of OpenAI's chat and of Anthropic, one for each kind."""
+    kinds = {(case.row.removesuffix(" stream"), isinstance(case.payload, list)) for case in CASES}
+    rows = {row.removesuffix(" stream").replace("OpenAI chat", "OpenAI") for row in ROWS}
+    kinds |= {("OpenAI", streamed) for row, streamed in kinds if row == "OpenAI chat"}
+    assert {(row, False) for row in rows} <= kinds
+    assert {(row, True) for row in rows - {"embeddings"}} <= kinds
+
+
 def test_rows_without_an_sdk_are_counted_apart() -> None:
     built = Counter(case.row for case in CASES if not case.documented)
     documented = Counter(case.row for case in CASES if case.documented)

@@ -1,0 +1,17 @@
+"""Moments, as the commands take and print them."""
+
+from __future__ import annotations
+
+import time
+
+from spendstream.schemas.period import from_ms
+
+
+def now_ms() -> int:
+    """Milliseconds since 1970 UTC."""
+    return time.time_ns() // 1_000_000
+
+
+def iso(time_ms: int) -> str:
+    """To the second, in UTC."""
+    return from_ms(time_ms).strftime("%Y-%m-%dT%H:%M:%SZ")
