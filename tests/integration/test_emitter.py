@@ -400,7 +400,8 @@ import sys
 before = set(sys.modules)
 import spendstream.producers
 heavy = {"faust", "aiokafka", "msgspec", "structlog", "genai_prices", "clickhouse_connect", "typer",
-         "rich", "yaml", "prometheus_client"}
+         "rich", "yaml", "prometheus_client", "openai", "anthropic", "google", "litellm", "httpx",
+         "httpx2", "opentelemetry", "tiktoken"}
 print(sorted(heavy & {name.partition(".")[0] for name in set(sys.modules) - before}))
 """
 
