@@ -30,7 +30,7 @@ _ENDS: Final = frozenset(
 _FAILED: Final = frozenset({b"error", b"response.failed"})
 _CARRIES: Final = ("response", "interaction")
 _DONE: Final = b"[DONE]"
-_NO_USAGE: Final = re.compile(rb'"usage"\s*:\s*null')
+_USAGE: Final = re.compile(rb'usage(?!"\s*:\s*null)')
 _UNFINISHED: Final = re.compile(rb'"finish_?[rR]eason"\s*:\s*null')
 _EVENT_ENDS: Final = re.compile(rb"\n\n|\r\n\r\n")
 _BETWEEN: Final = re.compile(rb"(?<=\n\n)|(?<=\r\n\r\n)")
@@ -116,7 +116,7 @@ class Seen:
             self._looked += 1
             if estimate.has_text(parsed(data)):
                 self.first_ns = time.perf_counter_ns()
-        tells = (b"usage" in data and not _NO_USAGE.search(data)) or (
+        tells = _USAGE.search(data) is not None or (
             b"inish" in data and not _UNFINISHED.search(data)
         )
         tells = tells or b'"fallback"' in data  # Anthropic's, from one model to the next

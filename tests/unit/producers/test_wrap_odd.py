@@ -378,3 +378,18 @@ def test_what_is_left_out_of_an_event_is_named_and_not_told(
     assert collected.one().tags == {}
     assert "an event goes without tags" in caplog.text
     assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("event", "tells"),
+    [
+        ({"usage": None, "x_groq": {"usage": {"total_tokens": 15}}}, True),
+        ({"x_groq": {"usage": {"total_tokens": 15}}, "usage": None}, True),
+        ({"usageMetadata": {"totalTokenCount": 15}}, True),
+        ({"usage": None, "choices": []}, False),
+    ],
+)
+def test_one_null_hides_no_other_usage(event: Json, tells: bool) -> None:
+    seen = Seen()
+    seen.feed(b"data: " + json.dumps(event).encode() + b"\n\n")
+    assert len(seen.telling()) == tells
