@@ -50,6 +50,8 @@ def count(parent: Object, *names: str) -> int | None:
         value = parent.get(name)
         if value is None:
             continue
+        if type(value) is int and 0 <= value <= MAX_COUNT:  # nearly always
+            return value
         whole = _whole(value)
         if whole is None or not 0 <= whole <= MAX_COUNT:
             raise Unreadable(f"{name} is no count: {value!r:.80}")

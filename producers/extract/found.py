@@ -22,6 +22,7 @@ from spendstream.schemas.usage import (
     broken_sums,
 )
 
+_REQUIRED: Final = frozenset({"input_tokens", "output_tokens"})
 _DEFAULTS: Final = dict.fromkeys(Tokens.model_fields, 0)
 
 
@@ -95,21 +96,25 @@ def settled(found: Found) -> ExtractedUsage:
         quality = "conflicting"
         kept = {name: n for name, n in numbers(found.block).items() if len(name) <= MAX_NAME}
         provider_usage = dict(list(kept.items())[:MAX_TAGS])
+    said: dict[str, Any] = {
+        **counts,
+        "image_size": _bounded(found.image_size, MAX_NAME),
+        "image_quality": _bounded(found.image_quality, MAX_NAME),
+        "provider_usage": provider_usage,
+        "model": _bounded(found.model, MAX_TEXT),
+        "response_id": _bounded(found.response_id, MAX_TEXT),
+        "service_tier": _bounded(found.service_tier, MAX_NAME),
+        "region": _bounded(found.region, MAX_NAME),
+        "reported_cost_pico": None if found.cost_pico is None else str(found.cost_pico),
+    }
     try:
         return ExtractedUsage(
-            **counts,
             other_models=others,
-            image_size=_bounded(found.image_size, MAX_NAME),
-            image_quality=_bounded(found.image_quality, MAX_NAME),
             quality=quality,
             conflicts=tuple(conflicts),
-            provider_usage=provider_usage,
-            model=_bounded(found.model, MAX_TEXT),
-            response_id=_bounded(found.response_id, MAX_TEXT),
-            service_tier=_bounded(found.service_tier, MAX_NAME),
-            region=_bounded(found.region, MAX_NAME),
-            reported_cost_pico=None if found.cost_pico is None else str(found.cost_pico),
             batch=found.batch,
+            # what is not given need not be checked
+            **{name: value for name, value in said.items() if value is not None},
         )
     except ValidationError as error:
         raise Unreadable(_first(error)) from None
@@ -137,10 +142,13 @@ def _other(model: str, counts: Mapping[str, int]) -> OtherModel:
 
 def _fitted(counts: Mapping[str, int], conflicts: list[str]) -> dict[str, int]:
     """The counts, every group of subsets cut to its total, from the last named on."""
-    fitted = {**_DEFAULTS, **counts}
+    said = {name: n for name, n in counts.items() if n or name in _REQUIRED}
+    if said.keys() <= _REQUIRED:  # no subset, nothing that could not fit
+        return said
+    fitted = {**_DEFAULTS, **said}
     broken = broken_sums(SimpleNamespace(**fitted))
     if not broken:
-        return fitted
+        return said
     conflicts += broken
     for parts, total in SUBSETS:
         room = fitted[total]

@@ -51,7 +51,8 @@ def read(parts: Sequence[Object], api: str | None = None) -> Found | None:
     found = None
     for part in parts:
         # the last usage stands: some endpoints send it with every chunk, cumulative
-        found = response(part, block(part, "response")) or response(part, part) or found
+        within = response(part, block(part, "response")) if "response" in part else None
+        found = within or response(part, part) or found
     if found is not None:
         found.model = found.model or named(parts, "model")
         found.response_id = found.response_id or named(parts, "id")

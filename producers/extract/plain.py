@@ -123,7 +123,7 @@ def _plain(value: object, depth: int) -> Any:
             return list(value)  # an embedding's thousands of numbers
         return [_plain(item, depth + 1) for item in value]
     if (dump := _dump(value)) is not None:
-        return _plain(_dumped(dump), depth + 1)
+        return _dumped(dump, depth + 1)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {
             field.name: _plain(getattr(value, field.name, None), depth + 1)
@@ -163,16 +163,20 @@ def _protobuf(value: object) -> Any:
     return None
 
 
-def _dumped(dump: Any) -> object:
+def _dumped(dump: Any, depth: int) -> Any:
     """By the names of the wire; with the SDK's own fields only where it takes no options."""
-    for options in (
+    try:
         # a null that was sent is kept: it may say that usage is still to come
+        return dump(mode="json", by_alias=True, exclude_unset=True, warnings=False)
+    except (TypeError, ValueError, RecursionError):  # no pydantic, or it holds what JSON has not
+        pass
+    for options in (
         {"by_alias": True, "exclude_unset": True, "warnings": False},
         {"by_alias": True, "exclude_unset": True},
         {},
     ):
         try:
-            return dump(**options)
+            return _plain(dump(**options), depth)
         except TypeError:
             continue
     raise Unreadable(f"{dump!r} takes none of the options that are known")
