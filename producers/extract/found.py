@@ -22,7 +22,9 @@ from spendstream.schemas.usage import (
     broken_sums,
 )
 
-_REQUIRED: Final = frozenset({"input_tokens", "output_tokens"})
+_NOTHING: Final = {"input_tokens": 0, "output_tokens": 0}
+_USUAL: Final = _NOTHING.keys() | {"cache_read_input_tokens", "reasoning_output_tokens"}
+"""Subsets that most answers have alone, each within a total of its own."""
 _DEFAULTS: Final = dict.fromkeys(Tokens.model_fields, 0)
 
 
@@ -142,8 +144,11 @@ def _other(model: str, counts: Mapping[str, int]) -> OtherModel:
 
 def _fitted(counts: Mapping[str, int], conflicts: list[str]) -> dict[str, int]:
     """The counts, every group of subsets cut to its total, from the last named on."""
-    said = {name: n for name, n in counts.items() if n or name in _REQUIRED}
-    if said.keys() <= _REQUIRED:  # no subset, nothing that could not fit
+    said = {**_NOTHING, **{name: n for name, n in counts.items() if n}}
+    if said.keys() <= _USUAL and (
+        said.get("cache_read_input_tokens", 0) <= said["input_tokens"]
+        and said.get("reasoning_output_tokens", 0) <= said["output_tokens"]
+    ):
         return said
     fitted = {**_DEFAULTS, **said}
     broken = broken_sums(SimpleNamespace(**fitted))

@@ -34,6 +34,7 @@ _TURN: Final = "response.done"
 """Ends a turn of a session; `response.completed` ends a stream of only one."""
 _HEARD: Final = "conversation.item.input_audio_transcription.completed"
 _DRAWN: Final = frozenset({"image_generation.completed", "image_edit.completed"})
+_WITH_TOOLS: Final = frozenset({"tool_usage", "tools", "output"})
 _OUTPUT_DETAILS: Final = (
     "completion_tokens_details",
     "output_tokens_details",
@@ -102,7 +103,8 @@ def response(event: Object, body: Object) -> Found | None:
     found.service_tier = text(body, "service_tier")
     found.batch = body.get("object") == "batch"  # the sum over its lines
     _images(body, found)
-    _tools(body, found)
+    if not _WITH_TOOLS.isdisjoint(body):
+        _tools(body, found)
     return found
 
 

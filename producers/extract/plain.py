@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Any, Final
 
+from pydantic import BaseModel
+
 Object = Mapping[str, Any]
 
 _MAX_DEPTH: Final = 64
@@ -110,8 +112,12 @@ def _dump(value: object) -> Any:
 
 
 def _plain(value: object, depth: int) -> Any:
+    if type(value) in _SCALARS:
+        return value
     if depth > _MAX_DEPTH:
         raise Unreadable(f"the payload is nested more than {_MAX_DEPTH} deep")
+    if isinstance(value, BaseModel):
+        return _dumped(value.model_dump, depth + 1)
     if isinstance(value, Enum):
         return value.value
     if value is None or isinstance(value, str | int | float):
