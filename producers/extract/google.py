@@ -55,6 +55,10 @@ _INTERACTION: Final = {
     "cached_tokens_by_modality": "cacheTokensDetails",
     "output_tokens_by_modality": "candidatesTokensDetails",
 }
+_KINDS: Final = ("audio", "image", "video")
+_READ_IN: Final = {kind: f"{kind}_input_tokens" for kind in _KINDS}
+_FROM_CACHE: Final = {kind: f"cache_read_{kind}_input_tokens" for kind in _KINDS}
+_WRITTEN: Final = {kind: f"{kind}_output_tokens" for kind in _KINDS}
 _PROMPT_DETAILS: Final = ("promptTokensDetails", "promptTokenDetails")  # embeddings' have no s
 _ANSWER_DETAILS: Final = ("candidatesTokensDetails", "responseTokensDetails")
 _SPOKEN: Final = ("modelTurn", "outputTranscription")
@@ -220,10 +224,9 @@ def _tokens(usage: Object, live: bool = False) -> Found | None:
         "tool_input_tokens": tools,
         "reasoning_output_tokens": thoughts,
     }
-    for kind in ("audio", "image", "video"):
-        found.counts[f"{kind}_input_tokens"] = read_in[kind]
-        found.counts[f"cache_read_{kind}_input_tokens"] = from_cache[kind]
-        found.counts[f"{kind}_output_tokens"] = written[kind]
+    for kinds, named in ((read_in, _READ_IN), (from_cache, _FROM_CACHE), (written, _WRITTEN)):
+        for kind, name in named.items() if kinds else ():
+            found.counts[name] = kinds[kind]
     found.service_tier = _tier(usage)
     return found
 
@@ -232,6 +235,8 @@ def _by_modality(usage: Object, names: Sequence[str], total: int, found: Found) 
     """Tokens by kind. They may be fewer than their total: formatting has no modality."""
     name = next((name for name in names if usage.get(name) is not None), names[0])
     kinds: Counter[str] = Counter()
+    if usage.get(name) is None:  # mostly
+        return kinds
     for detail in objects(usage, name):
         modality = detail.get("modality")
         if isinstance(modality, str):
