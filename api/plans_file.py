@@ -36,7 +36,7 @@ from spendstream.api.yaml_file import YamlError, load_yaml, read_text
 from spendstream.schemas import Plan
 from spendstream.schemas.fields import Name
 from spendstream.schemas.money import pico_from_usd, usd_string
-from spendstream.schemas.price_overrides import Entry, OverridesError, parse_overrides
+from spendstream.schemas.prices.overrides import Entry, OverridesError, parse_overrides
 
 DEFAULT: Final = "default"
 AS_THEY_ARE: Final = ("thresholds", "overage", "exhausted_action", "counted_cost")

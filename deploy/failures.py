@@ -31,12 +31,12 @@ def exit_code(error: Exception) -> int | None:
     from clickhouse_connect.driver.exceptions import ClickHouseError
     from confluent_kafka import KafkaException
 
-    from spendstream.api.explain import NoSuchEvent
     from spendstream.api.jobs.control_writer import ControlUnavailable, StaleEdit
     from spendstream.api.jobs.rebuild import RebuildFailed
     from spendstream.api.jobs.recount import ManifestError
     from spendstream.api.log import LogUnavailable
     from spendstream.api.plans_file import PlansError
+    from spendstream.api.prices.explain import NoSuchEvent
     from spendstream.api.reports import ReportError
     from spendstream.api.settled import NotSettled
     from spendstream.api.stored import ClickHouseUnavailable
@@ -49,7 +49,7 @@ def exit_code(error: Exception) -> int | None:
     from spendstream.deploy.supervisor import KeepsDying
     from spendstream.deploy.topics_admin import TopicsError
     from spendstream.deploy.trace import TraceError
-    from spendstream.schemas.price_overrides import OverridesError
+    from spendstream.schemas.prices.overrides import OverridesError
     from spendstream.sinks.clickhouse.errors import ConfigError, LoaderError, MigrationError
     from spendstream.streams.accept import OtherLosses
     from spendstream.streams.errors import PartitionError

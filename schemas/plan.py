@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 from spendstream.schemas.charge import MarkupPercent
 from spendstream.schemas.fields import EpochMs, Model, Name
 from spendstream.schemas.money import PICO_PER_USD
-from spendstream.schemas.price_overrides import Entry
+from spendstream.schemas.prices.overrides import Entry
 
 Measure = Literal["requests", "tokens", "charge"]
 Window = Literal["minute", "month"]

@@ -16,7 +16,7 @@ from pydantic import Field
 from spendstream.schemas.event import UsageEvent
 from spendstream.schemas.fields import Count, Model
 from spendstream.schemas.plan import Action, Measure, Severity, Window
-from spendstream.schemas.price_units import LeafName
+from spendstream.schemas.prices.units import LeafName
 from spendstream.schemas.reasons import Reason
 
 Integer = Annotated[int, Ge(0)]

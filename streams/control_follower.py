@@ -16,7 +16,7 @@ from confluent_kafka import TopicPartition as Partition
 from pydantic import ValidationError
 
 from spendstream.schemas.plan import PlanVersion
-from spendstream.schemas.price_version import PriceVersion
+from spendstream.schemas.prices.version import PriceVersion
 from spendstream.schemas.topics import CONTROL_PLANS, CONTROL_PRICES
 from spendstream.streams.core.plans import PlanTable
 from spendstream.streams.core.price_table import PriceTable

@@ -17,7 +17,7 @@ from typing import Final
 from confluent_kafka import KafkaException
 from msgspec.structs import astuple
 
-from spendstream.schemas.prices import PriceBook
+from spendstream.schemas.prices.book import PriceBook
 from spendstream.schemas.topics import (
     CONTROL_PLANS,
     CONTROL_PRICES,

@@ -15,15 +15,15 @@ from clickhouse_connect.driver.client import Client
 from spendstream.api.author import os_user
 from spendstream.api.jobs.control_writer import check_expected, now_ms, only_writer
 from spendstream.api.log import read_to_end
-from spendstream.schemas.price_compile import canonical_provider
-from spendstream.schemas.price_overrides import (
+from spendstream.schemas.prices.compile import canonical_provider
+from spendstream.schemas.prices.overrides import (
     MAX_ENTRIES,
     Alias,
     Entry,
     Overrides,
     OverridesError,
 )
-from spendstream.schemas.price_version import PriceVersion
+from spendstream.schemas.prices.version import PriceVersion
 from spendstream.schemas.topics import CONTROL_PRICES
 
 

@@ -33,7 +33,7 @@ from spendstream.api.state import WorkerState, read_mirrored_state
 from spendstream.api.stored import connect, stored_seq
 from spendstream.schemas.partition import partition_of
 from spendstream.schemas.plan import PlanVersion
-from spendstream.schemas.price_version import PriceVersion
+from spendstream.schemas.prices.version import PriceVersion
 from spendstream.schemas.topics import (
     CONTROL_PLANS,
     CONTROL_PRICES,

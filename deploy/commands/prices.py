@@ -40,10 +40,10 @@ def calc(
     A line that brings its own prices is priced by them, any other by genai-prices
     and the overrides, at its time.
     """
-    from spendstream.api.prices_file import read_overrides
-    from spendstream.schemas.price_calc import answer
-    from spendstream.schemas.price_compile import compile_book
-    from spendstream.schemas.price_overrides import NO_OVERRIDES
+    from spendstream.api.prices.file import read_overrides
+    from spendstream.schemas.prices.calc import answer
+    from spendstream.schemas.prices.compile import compile_book
+    from spendstream.schemas.prices.overrides import NO_OVERRIDES
 
     book = compile_book(NO_OVERRIDES if overrides is None else read_overrides(overrides))
     answers = [answer(book, line) for line in _lines(file)]

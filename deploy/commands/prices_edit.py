@@ -17,7 +17,7 @@ from spendstream.deploy.moments import iso
 from spendstream.deploy.settings import load
 
 if TYPE_CHECKING:
-    from spendstream.schemas.price_overrides import Overrides
+    from spendstream.schemas.prices.overrides import Overrides
 
 FILE = "YAML: `prices:` and `aliases:`, as in schemas/README.md."
 
@@ -67,7 +67,7 @@ def set_price(
     and a call that used it is unpriced. Long contexts, images by size, hours of the
     day and aliases: `spendstream prices import`.
     """
-    from spendstream.schemas.price_overrides import parse_overrides
+    from spendstream.schemas.prices.overrides import parse_overrides
 
     when: dict[str, object] = {"tier": tier, "region": region}
     if batch:
@@ -92,14 +92,14 @@ def import_prices(
     json: Json = False,
 ) -> None:
     """Add what a file has and the prices have not. Nothing is taken away."""
-    from spendstream.api.prices_file import read_overrides
+    from spendstream.api.prices.file import read_overrides
 
     _add(read_overrides(file), expect, why, dry_run, json)
 
 
 def diff(file: Annotated[Path, typer.Argument(help=FILE)], json: Json = False) -> None:
     """What importing a file would add, and each model's prices before and after."""
-    from spendstream.api.prices_file import read_overrides
+    from spendstream.api.prices.file import read_overrides
 
     _add(read_overrides(file), None, None, True, json)
 
@@ -112,7 +112,7 @@ def history(
 ) -> None:
     """Every price and alias that was added: when, by whom, and why."""
     from spendstream.api.jobs.control_prices import read_versions
-    from spendstream.api.price_edits import described
+    from spendstream.api.prices.edits import described
 
     with working("reading"):
         versions = read_versions(bootstrap_servers(load()))
@@ -148,7 +148,7 @@ def history(
 
 def _add(wanted: Overrides, expect: int | None, why: str | None, dry_run: bool, json: bool) -> None:
     from spendstream.api.jobs.control_prices import add_prices, added, read_versions
-    from spendstream.api.price_edits import effects
+    from spendstream.api.prices.edits import effects
 
     servers = bootstrap_servers(load())
     with working("reading the prices"):

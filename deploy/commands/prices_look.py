@@ -33,11 +33,11 @@ def show(
 ) -> None:
     """A model's prices, each with its unit, and where they come from. Exit code 1: it has none."""
     from spendstream.api.jobs.control_prices import read_versions
-    from spendstream.api.price_words import lines_of
+    from spendstream.api.prices.words import lines_of
     from spendstream.schemas.period import to_ms
-    from spendstream.schemas.price_compile import compile_book
-    from spendstream.schemas.price_context import context_of
-    from spendstream.schemas.price_version import overrides_of
+    from spendstream.schemas.prices.compile import compile_book
+    from spendstream.schemas.prices.context import context_of
+    from spendstream.schemas.prices.version import overrides_of
 
     with working("reading"):
         book = compile_book(overrides_of(read_versions(bootstrap_servers(load()))))
@@ -77,8 +77,8 @@ def explain(
     json: Json = False,
 ) -> None:
     """One event's sum, line by line: quantity, price, rule, source; and how it was charged."""
-    from spendstream.api.explain import explain as explained
     from spendstream.api.jobs.control import mirrored_versions, read_versions
+    from spendstream.api.prices.explain import explain as explained
     from spendstream.deploy.clickhouse import reading
 
     settings = load()
@@ -145,10 +145,10 @@ def check(
     atto-dollar, and are rounded, are listed with --json.
     """
     from spendstream.api.jobs.control_prices import mirrored_records, read_versions
-    from spendstream.api.price_check import check_prices
+    from spendstream.api.prices.check import check_prices
     from spendstream.deploy.clickhouse import reading
-    from spendstream.schemas.price_compile import compile_book
-    from spendstream.schemas.price_version import overrides_of
+    from spendstream.schemas.prices.compile import compile_book
+    from spendstream.schemas.prices.version import overrides_of
 
     newer = None if data is None else _providers(data)
     settings = load()
@@ -196,7 +196,7 @@ def show_check(found: dict[str, Any]) -> None:
 
 
 def _providers(data: Path) -> list[Any]:
-    from spendstream.schemas.price_compile import read_providers
+    from spendstream.schemas.prices.compile import read_providers
 
     try:
         return read_providers(data.read_bytes())

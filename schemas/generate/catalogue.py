@@ -11,7 +11,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from spendstream.schemas import topics
 from spendstream.schemas.event import UsageEvent
 from spendstream.schemas.plan import PlanVersion
-from spendstream.schemas.price_version import PriceVersion
+from spendstream.schemas.prices.version import PriceVersion
 from spendstream.schemas.records import (
     Alert,
     DeadLetter,

@@ -29,10 +29,10 @@ from spendstream.schemas.parse import parse_event
 from spendstream.schemas.partition import partition_of
 from spendstream.schemas.period import from_ms, month_of, to_ms
 from spendstream.schemas.plan import Limit, Plan, PlanVersion
-from spendstream.schemas.price_leaves import plain_cost
-from spendstream.schemas.price_overrides import Entry, When
-from spendstream.schemas.price_version import PriceVersion
-from spendstream.schemas.prices import Prices, Rates
+from spendstream.schemas.prices.book import Prices, Rates
+from spendstream.schemas.prices.leaves import plain_cost
+from spendstream.schemas.prices.overrides import Entry, When
+from spendstream.schemas.prices.version import PriceVersion
 from spendstream.schemas.reasons import InvalidEvent
 from spendstream.schemas.records import (
     Alert,

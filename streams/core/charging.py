@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from spendstream.schemas.charge import charge_of
-from spendstream.schemas.prices import PriceBook
+from spendstream.schemas.prices.book import PriceBook
 from spendstream.schemas.records import CostQuality
 from spendstream.streams.core.plans import Charging
 from spendstream.streams.core.pricing import PricedEvent, price_event

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from spendstream.schemas.charge import WHOLE, parts_of
 from spendstream.schemas.plan import DEFAULT_PLAN, Plan, PlanVersion
-from spendstream.schemas.price_overrides import Entry
+from spendstream.schemas.prices.overrides import Entry
 
 NEVER: Final = 1 << 62
 

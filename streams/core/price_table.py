@@ -11,9 +11,9 @@ import threading
 from bisect import bisect_left
 from typing import Final
 
-from spendstream.schemas.price_compile import compile_book
-from spendstream.schemas.price_version import PriceVersion, overrides_of
-from spendstream.schemas.prices import PriceBook
+from spendstream.schemas.prices.book import PriceBook
+from spendstream.schemas.prices.compile import compile_book
+from spendstream.schemas.prices.version import PriceVersion, overrides_of
 
 _KEPT: Final = 4
 """Books. Partitions commit within seconds of each other: more than two are rarely in use."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from spendstream.schemas.price_calls import price_call
-from spendstream.schemas.price_context import context_of
-from spendstream.schemas.prices import PLAIN, PriceBook
+from spendstream.schemas.prices.book import PLAIN, PriceBook
+from spendstream.schemas.prices.calls import price_call
+from spendstream.schemas.prices.context import context_of
 from spendstream.schemas.records import CostQuality
 from spendstream.streams.core.outputs import LeafStruct
 

@@ -17,7 +17,7 @@ import msgspec
 
 from spendstream.schemas.partition import partition_of
 from spendstream.schemas.period import booked_to, month_of
-from spendstream.schemas.prices import PriceBook
+from spendstream.schemas.prices.book import PriceBook
 from spendstream.schemas.reasons import InvalidEvent
 from spendstream.schemas.topics import ID_HORIZON_MS, USAGE_EVENTS, USAGE_PRICED
 from spendstream.streams.core.charging import charge_event

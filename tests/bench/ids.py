@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from spendstream.schemas.period import from_ms
-from spendstream.schemas.price_compile import compile_book
+from spendstream.schemas.prices.compile import compile_book
 from spendstream.schemas.topics import USAGE_EVENTS
 from spendstream.streams.core.finish import finish
 from spendstream.streams.core.ids import IdIndex

@@ -17,9 +17,9 @@ import msgspec
 
 from spendstream.schemas.event import UsageEvent
 from spendstream.schemas.period import to_ms
-from spendstream.schemas.price_calls import price_call
-from spendstream.schemas.price_compile import compile_book
-from spendstream.schemas.price_context import context_of
+from spendstream.schemas.prices.calls import price_call
+from spendstream.schemas.prices.compile import compile_book
+from spendstream.schemas.prices.context import context_of
 from spendstream.streams.core.pricing import price_event
 from spendstream.streams.core.structs import struct_of
 

@@ -28,7 +28,7 @@ from spendstream.deploy import topics_admin
 from spendstream.schemas import Usage, UsageEvent
 from spendstream.schemas.event import CONTENT_TYPE, EVENT_TYPE, SPEC_VERSION
 from spendstream.schemas.period import from_ms
-from spendstream.schemas.price_compile import compile_book
+from spendstream.schemas.prices.compile import compile_book
 from spendstream.schemas.topics import TOPICS, USAGE_EVENTS, USAGE_PRICED
 
 PARTITIONS: Final = 4

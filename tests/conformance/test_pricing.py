@@ -16,10 +16,10 @@ from typing import Any, Final
 import pytest
 
 from spendstream.schemas.money import PICO_PER_USD
-from spendstream.schemas.price_calc import answer
-from spendstream.schemas.price_compile import compile_book
-from spendstream.schemas.price_overrides import parse_overrides
-from spendstream.schemas.price_units import UNITS
+from spendstream.schemas.prices.calc import answer
+from spendstream.schemas.prices.compile import compile_book
+from spendstream.schemas.prices.overrides import parse_overrides
+from spendstream.schemas.prices.units import UNITS
 
 CASES: Final = Path(__file__).parents[3] / "shared/data/conformance/pricing.jsonl"
 BOOK: Final = compile_book()

@@ -16,8 +16,8 @@ from spendstream.deploy.manifest import writing
 from spendstream.producers import cloudevent
 from spendstream.schemas import Plan, PlanVersion, Trackable, Usage, UsageEvent
 from spendstream.schemas.partition import partition_of
-from spendstream.schemas.price_overrides import Alias, Entry, Overrides, parse_overrides
-from spendstream.schemas.price_version import PriceVersion
+from spendstream.schemas.prices.overrides import Alias, Entry, Overrides, parse_overrides
+from spendstream.schemas.prices.version import PriceVersion
 from spendstream.schemas.topics import (
     CONTROL_PLANS,
     CONTROL_PRICES,

@@ -11,7 +11,7 @@ import pytest
 
 from spendstream.api.jobs.control_prices import add_prices, read_versions
 from spendstream.api.jobs.control_writer import StaleEdit
-from spendstream.schemas.price_overrides import Overrides, parse_overrides
+from spendstream.schemas.prices.overrides import Overrides, parse_overrides
 from tests.servers.kafka import KafkaServer
 from tests.support.exact import check_rows
 from tests.support.records import Call

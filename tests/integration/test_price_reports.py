@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from genai_prices.data_snapshot import get_snapshot
 
-from spendstream.api.explain import NoSuchEvent, explain
-from spendstream.api.price_check import check_prices
+from spendstream.api.prices.check import check_prices
+from spendstream.api.prices.explain import NoSuchEvent, explain
 from spendstream.schemas import Plan, UsageEvent
-from spendstream.schemas.price_compile import compile_book, read_providers
-from spendstream.schemas.price_overrides import parse_overrides
+from spendstream.schemas.prices.compile import compile_book, read_providers
+from spendstream.schemas.prices.overrides import parse_overrides
 from spendstream.schemas.usage import OtherModel, Usage
 from tests.integration.stored import CHARGED, NOON, Figures, Sent
 from tests.servers.clickhouse import ClickHouseServer

@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from spendstream.schemas.price_units import LEAVES, SIDES
+from spendstream.schemas.prices.units import LEAVES, SIDES
 from spendstream.schemas.records import Leaf, PricedUsage
 from spendstream.schemas.topics import USAGE_PRICED
 from spendstream.sinks.clickhouse import migrate as migrating

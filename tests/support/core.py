@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 
 from spendstream.schemas.plan import Limit, Plan, PlanVersion
-from spendstream.schemas.price_compile import compile_book
-from spendstream.schemas.price_overrides import Entry
-from spendstream.schemas.prices import PriceBook
+from spendstream.schemas.prices.book import PriceBook
+from spendstream.schemas.prices.compile import compile_book
+from spendstream.schemas.prices.overrides import Entry
 from spendstream.schemas.topics import SEQUENCED, USAGE_ALERTS, USAGE_EVENTS, USAGE_OVERAGE
 from spendstream.streams.core.finish import Closing, finish
 from spendstream.streams.core.outputs import Batch, Row

@@ -11,7 +11,7 @@ from clickhouse_connect.driver.client import Client
 from spendstream.api.jobs.recount import PLAIN, Judge
 from spendstream.api.jobs.recount_overrides import Operator
 from spendstream.schemas import Plan, PlanVersion
-from spendstream.schemas.price_version import PriceVersion
+from spendstream.schemas.prices.version import PriceVersion
 
 
 def record_number(price_version: str) -> int:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from spendstream.api.prices_file import read_overrides
+from spendstream.api.prices.file import read_overrides
 from spendstream.schemas.money import usd_from_pico
-from spendstream.schemas.price_calls import price_call
-from spendstream.schemas.price_compile import compile_book
-from spendstream.schemas.price_overrides import OverridesError
+from spendstream.schemas.prices.calls import price_call
+from spendstream.schemas.prices.compile import compile_book
+from spendstream.schemas.prices.overrides import OverridesError
 from spendstream.schemas.usage import Usage
 
 TABLE = {

@@ -21,10 +21,10 @@ from spendstream.api.jobs.recount import Sums, month_of, overage, read_manifests
 from spendstream.api.jobs.recount_prices import Cost, Prices
 from spendstream.schemas.money import usd_from_pico
 from spendstream.schemas.period import from_ms, to_ms
-from spendstream.schemas.price_calls import price_call
-from spendstream.schemas.price_compile import compile_book
-from spendstream.schemas.price_context import context_of
-from spendstream.schemas.price_units import SIDES
+from spendstream.schemas.prices.calls import price_call
+from spendstream.schemas.prices.compile import compile_book
+from spendstream.schemas.prices.context import context_of
+from spendstream.schemas.prices.units import SIDES
 from spendstream.schemas.usage import OtherModel, Usage
 from tests.support.price_usages import parts_of
 

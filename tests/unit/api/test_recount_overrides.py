@@ -15,11 +15,11 @@ from spendstream.api.jobs.recount_overrides import Operator
 from spendstream.api.jobs.recount_prices import Prices
 from spendstream.schemas.money import usd_from_pico
 from spendstream.schemas.period import to_ms
-from spendstream.schemas.price_calls import price_call
-from spendstream.schemas.price_compile import compile_book
-from spendstream.schemas.price_context import context_of
-from spendstream.schemas.price_overrides import Overrides, OverridesError, parse_overrides
-from spendstream.schemas.price_units import LEAVES, TOKENS
+from spendstream.schemas.prices.calls import price_call
+from spendstream.schemas.prices.compile import compile_book
+from spendstream.schemas.prices.context import context_of
+from spendstream.schemas.prices.overrides import Overrides, OverridesError, parse_overrides
+from spendstream.schemas.prices.units import LEAVES, TOKENS
 from spendstream.schemas.usage import OtherModel, Usage, broken_sums
 
 DAY = "2026-11-22T12:00:00Z"

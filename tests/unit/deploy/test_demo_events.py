@@ -14,7 +14,7 @@ from spendstream.deploy.demo_broken import BROKEN
 from spendstream.deploy.feed import Call
 from spendstream.deploy.quantiles import Quantiles
 from spendstream.schemas import InvalidEvent, UsageEvent
-from spendstream.schemas.price_compile import compile_book
+from spendstream.schemas.prices.compile import compile_book
 
 NOW_MS = 1_795_341_600_000
 

@@ -11,8 +11,8 @@ import pytest
 from spendstream.api.jobs import control_prices
 from spendstream.api.jobs.control_writer import StaleEdit, head_of
 from spendstream.deploy import cli, failures
-from spendstream.schemas.price_overrides import Entry, Overrides
-from spendstream.schemas.price_version import PriceVersion
+from spendstream.schemas.prices.overrides import Entry, Overrides
+from spendstream.schemas.prices.version import PriceVersion
 
 FILE = """
 prices:

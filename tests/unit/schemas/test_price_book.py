@@ -5,9 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spendstream.schemas.price_context import context_of, normalized, says
-from spendstream.schemas.price_times import BEFORE, Span, timetable
-from spendstream.schemas.prices import (
+from spendstream.schemas.prices.book import (
     DAY_MS,
     MAX_REMEMBERED,
     Context,
@@ -17,6 +15,8 @@ from spendstream.schemas.prices import (
     Rates,
     Schedule,
 )
+from spendstream.schemas.prices.context import context_of, normalized, says
+from spendstream.schemas.prices.times import BEFORE, Span, timetable
 
 
 def named(rule: str) -> Prices:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from spendstream.schemas.price_calc import answer
-from spendstream.schemas.price_compile import compile_book
+from spendstream.schemas.prices.calc import answer
+from spendstream.schemas.prices.compile import compile_book
 
 BOOK = compile_book()
 

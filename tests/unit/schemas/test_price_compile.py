@@ -17,13 +17,13 @@ from genai_prices.types import (
 )
 
 from spendstream.schemas.period import from_ms, to_ms
-from spendstream.schemas.price_calls import price_call
-from spendstream.schemas.price_compile import ALIASES, compile_book
-from spendstream.schemas.price_context import context_of
-from spendstream.schemas.price_leaves import Cost
-from spendstream.schemas.price_list import Listed
-from spendstream.schemas.price_times import timetable
-from spendstream.schemas.prices import PLAIN, Context, Daily, Found, PriceBook, Schedule
+from spendstream.schemas.prices.book import PLAIN, Context, Daily, Found, PriceBook, Schedule
+from spendstream.schemas.prices.calls import price_call
+from spendstream.schemas.prices.compile import ALIASES, compile_book
+from spendstream.schemas.prices.context import context_of
+from spendstream.schemas.prices.leaves import Cost
+from spendstream.schemas.prices.listed import Listed
+from spendstream.schemas.prices.times import timetable
 from spendstream.schemas.usage import OtherModel, Usage
 
 BOOK = compile_book()

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spendstream.schemas.price_details import cost_by
-from spendstream.schemas.price_leaves import NO_DETAILS, Cost, details_of, plain_cost
-from spendstream.schemas.price_units import LEAVES, PER, TOKENS
-from spendstream.schemas.prices import ImagePrice, Prices, Rates, rates_of
+from spendstream.schemas.prices.book import ImagePrice, Prices, Rates, rates_of
+from spendstream.schemas.prices.details import cost_by
+from spendstream.schemas.prices.leaves import NO_DETAILS, Cost, details_of, plain_cost
+from spendstream.schemas.prices.units import LEAVES, PER, TOKENS
 from spendstream.schemas.usage import Usage
 from tests.support.price_usages import INPUT, OUTPUT, Parts
 

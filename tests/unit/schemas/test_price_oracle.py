@@ -24,14 +24,14 @@ from genai_prices.types import (
 from genai_prices.units import UnitRegistry
 
 from spendstream.schemas.period import from_ms, to_ms
-from spendstream.schemas.price_calls import price_call
-from spendstream.schemas.price_compile import compile_book
-from spendstream.schemas.price_context import normalized
-from spendstream.schemas.price_details import cost_by
-from spendstream.schemas.price_list import Listed
-from spendstream.schemas.price_times import timetable
-from spendstream.schemas.price_units import UNITS
-from spendstream.schemas.prices import Context, Prices, Schedule
+from spendstream.schemas.prices.book import Context, Prices, Schedule
+from spendstream.schemas.prices.calls import price_call
+from spendstream.schemas.prices.compile import compile_book
+from spendstream.schemas.prices.context import normalized
+from spendstream.schemas.prices.details import cost_by
+from spendstream.schemas.prices.listed import Listed
+from spendstream.schemas.prices.times import timetable
+from spendstream.schemas.prices.units import UNITS
 from tests.support.price_usages import Parts, parts_of
 
 NOW_MS = to_ms(datetime(2026, 11, 22, 10, tzinfo=UTC))

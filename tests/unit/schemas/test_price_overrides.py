@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from spendstream.schemas.money import cents_display, usd_string
 from spendstream.schemas.period import to_ms
-from spendstream.schemas.price_calls import price_call
-from spendstream.schemas.price_compile import compile_book
-from spendstream.schemas.price_context import context_of
-from spendstream.schemas.price_leaves import Cost
-from spendstream.schemas.price_overrides import OverridesError, parse_overrides
-from spendstream.schemas.prices import PLAIN, Context, PriceBook
+from spendstream.schemas.prices.book import PLAIN, Context, PriceBook
+from spendstream.schemas.prices.calls import price_call
+from spendstream.schemas.prices.compile import compile_book
+from spendstream.schemas.prices.context import context_of
+from spendstream.schemas.prices.leaves import Cost
+from spendstream.schemas.prices.overrides import OverridesError, parse_overrides
 from spendstream.schemas.usage import Usage
 
 JAN, JUNE = to_ms(datetime(2026, 1, 1, tzinfo=UTC)), to_ms(datetime(2026, 6, 1, tzinfo=UTC))

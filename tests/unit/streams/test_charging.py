@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spendstream.schemas.charge import charge_of, parts_of
-from spendstream.schemas.price_compile import compile_book
-from spendstream.schemas.price_overrides import parse_overrides
+from spendstream.schemas.prices.compile import compile_book
+from spendstream.schemas.prices.overrides import parse_overrides
 from spendstream.schemas.topics import USAGE_PRICED
 from tests.support.core import BOOK, Driver, plan_table
 from tests.support.oracle import PlanFact

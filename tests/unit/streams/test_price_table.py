@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spendstream.schemas.money import pico_from_usd
-from spendstream.schemas.price_overrides import Alias, Entry, Target
-from spendstream.schemas.price_version import PriceVersion
+from spendstream.schemas.prices.overrides import Alias, Entry, Target
+from spendstream.schemas.prices.version import PriceVersion
 from spendstream.schemas.topics import USAGE_PRICED
 from spendstream.streams.core.price_table import PriceTable
 from tests.support.core import BOOK, Driver

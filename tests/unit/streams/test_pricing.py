@@ -9,7 +9,7 @@ import pytest
 
 from spendstream.schemas.event import UsageEvent
 from spendstream.schemas.period import to_ms
-from spendstream.schemas.price_compile import compile_book
+from spendstream.schemas.prices.compile import compile_book
 from spendstream.schemas.usage import OtherModel, Usage
 from spendstream.streams.core.outputs import LeafStruct
 from spendstream.streams.core.pricing import price_event

@@ -11,9 +11,9 @@ from operator import attrgetter
 from typing import Any, Final
 
 from spendstream.schemas.money import ATTO_PER_PICO, round_half_even
-from spendstream.schemas.price_leaves import Cost, PricedLeaf, leaf_of, rates_for
-from spendstream.schemas.price_units import BESIDE, PER
-from spendstream.schemas.prices import Prices, Rates
+from spendstream.schemas.prices.book import Prices, Rates
+from spendstream.schemas.prices.leaves import Cost, PricedLeaf, leaf_of, rates_for
+from spendstream.schemas.prices.units import BESIDE, PER
 
 _INPUT_KINDS: Final = tuple(
     (

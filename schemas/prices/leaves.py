@@ -1,6 +1,6 @@
 """What a call costs by given prices: its usage, split into disjoint leaves, each rounded once.
 
-Here of text alone, which most calls are; `price_details` does all of it. The whole call is priced,
+Here of text alone, which most calls are; `details` does all of it. The whole call is priced,
 or nothing of it: a part of its cost would look like all of it.
 """
 
@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from spendstream.schemas.money import ATTO_PER_PICO, round_half_even
-from spendstream.schemas.prices import Prices, Rates
+from spendstream.schemas.prices.book import Prices, Rates
 from spendstream.schemas.usage import Usage
 
 PricedLeaf: TypeAlias = tuple[str, int, int, int]

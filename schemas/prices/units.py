@@ -6,7 +6,7 @@ USD a million tokens, a thousand searches, an hour of audio; in here they are in
 
 Source of the names of published prices: genai-prices' units (`input_mtok`, `requests_kcount`, …).
 It has none for cache writes that are kept 30 minutes or 12 hours, for images by number and for web
-fetches: those have prices from the operator only, or from `price_extras`.
+fetches: those have prices from the operator only, or from `extras`.
 """
 
 from __future__ import annotations

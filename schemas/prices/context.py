@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final
 
-from spendstream.schemas.prices import Context
+from spendstream.schemas.prices.book import Context
 
 BATCH: Final = ("processing", "batch")
 STANDARD: Final[Mapping[str, frozenset[str]]] = {

@@ -9,13 +9,13 @@ from typing import Any, Final
 
 from clickhouse_connect.driver.client import Client
 
-from spendstream.api.price_words import per, usd_of
+from spendstream.api.prices.words import per, usd_of
 from spendstream.api.reports import plain
 from spendstream.schemas import DEFAULT_PLAN, Plan
 from spendstream.schemas.charge import charge_of, parts_of
 from spendstream.schemas.money import pico_from_usd, usd_string
 from spendstream.schemas.period import from_ms
-from spendstream.schemas.price_units import TOKENS
+from spendstream.schemas.prices.units import TOKENS
 
 _COLUMNS: Final = (
     "workspace_id", "event_id", "provider", "model", "status", "batch", "service_tier",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any, Final
 
-from spendstream.schemas.price_units import TOKENS, UNITS
-from spendstream.schemas.prices import Prices, Rates
+from spendstream.schemas.prices.book import Prices, Rates
+from spendstream.schemas.prices.units import TOKENS, UNITS
 
 _PER: Final = {
     "input_audio_time": "hour",

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from spendstream.api.price_words import lines_of
+from spendstream.api.prices.words import lines_of
 from spendstream.schemas.period import to_ms
-from spendstream.schemas.price_compile import compile_book
-from spendstream.schemas.price_context import context_of
-from spendstream.schemas.price_overrides import Alias, Entry
-from spendstream.schemas.price_version import PriceVersion, overrides_of
-from spendstream.schemas.prices import Prices
+from spendstream.schemas.prices.book import Prices
+from spendstream.schemas.prices.compile import compile_book
+from spendstream.schemas.prices.context import context_of
+from spendstream.schemas.prices.overrides import Alias, Entry
+from spendstream.schemas.prices.version import PriceVersion, overrides_of
 
 
 def described(said: Entry | Alias) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """A record of `control.prices`: one price or one alias of the operator's, and who set it.
 
 The topic is append-only and kept for ever. What is in it up to a record is the operator's part of
-a price book (`price_overrides`), so that a book can be made again as it was at any time.
+a price book (`overrides`), so that a book can be made again as it was at any time.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from annotated_types import Ge
 from pydantic import Field, model_validator
 
 from spendstream.schemas.fields import EpochMs, Model, Name, Text
-from spendstream.schemas.price_overrides import Alias, Entry, Overrides
+from spendstream.schemas.prices.overrides import Alias, Entry, Overrides
 
 
 class PriceVersion(Model):

@@ -15,14 +15,7 @@ from functools import lru_cache
 from importlib.metadata import version as installed
 from typing import TYPE_CHECKING, Final
 
-from spendstream.schemas.price_context import context_of
-from spendstream.schemas.price_entries import CompiledAlias, CompiledEntry, Reference
-from spendstream.schemas.price_extras import terms_of
-from spendstream.schemas.price_list import Listed
-from spendstream.schemas.price_overrides import NO_OVERRIDES, Entry, Overrides
-from spendstream.schemas.price_published import rounded
-from spendstream.schemas.price_times import Span, timetable
-from spendstream.schemas.prices import (
+from spendstream.schemas.prices.book import (
     DAY_MS,
     PLAIN,
     Cleaned,
@@ -31,6 +24,13 @@ from spendstream.schemas.prices import (
     PriceBook,
     Prices,
 )
+from spendstream.schemas.prices.context import context_of
+from spendstream.schemas.prices.entries import CompiledAlias, CompiledEntry, Reference
+from spendstream.schemas.prices.extras import terms_of
+from spendstream.schemas.prices.listed import Listed
+from spendstream.schemas.prices.overrides import NO_OVERRIDES, Entry, Overrides
+from spendstream.schemas.prices.published import rounded
+from spendstream.schemas.prices.times import Span, timetable
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, Provider

@@ -14,11 +14,11 @@ from datetime import UTC, date, datetime, time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from spendstream.schemas.period import to_ms
-from spendstream.schemas.price_context import says
-from spendstream.schemas.price_extras import knows_region, terms_of
-from spendstream.schemas.price_published import prices_of
-from spendstream.schemas.price_times import ALWAYS, Span, Window
-from spendstream.schemas.prices import Context, Prices
+from spendstream.schemas.prices.book import Context, Prices
+from spendstream.schemas.prices.context import says
+from spendstream.schemas.prices.extras import knows_region, terms_of
+from spendstream.schemas.prices.published import prices_of
+from spendstream.schemas.prices.times import ALWAYS, Span, Window
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo

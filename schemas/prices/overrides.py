@@ -24,8 +24,8 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic_core import to_json
 
 from spendstream.schemas.fields import MAX_COUNT, Model, Name, Text
-from spendstream.schemas.price_context import STANDARD
-from spendstream.schemas.price_units import LEAVES, TOKENS, UNITS
+from spendstream.schemas.prices.context import STANDARD
+from spendstream.schemas.prices.units import LEAVES, TOKENS, UNITS
 
 MAX_ENTRIES: Final = 10_000
 

@@ -1,7 +1,7 @@
 """The operator's prices as people write them: a YAML file, every mistake reported at once.
 
 Its form is in `schemas/README.md`, what each field means and which of several entries counts in
-`schemas/price_overrides.py`.
+`schemas/prices/overrides.py`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from spendstream.api.yaml_file import YamlError, load_yaml, read_text
-from spendstream.schemas.price_overrides import Overrides, OverridesError, parse_overrides
+from spendstream.schemas.prices.overrides import Overrides, OverridesError, parse_overrides
 
 
 def read_overrides(path: Path) -> Overrides:

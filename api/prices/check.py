@@ -12,13 +12,13 @@ from typing import Any, Final
 
 from clickhouse_connect.driver.client import Client
 
-from spendstream.api.price_words import by_leaf, lines_of, per, usd_of
+from spendstream.api.prices.words import by_leaf, lines_of, per, usd_of
 from spendstream.schemas.period import from_ms
-from spendstream.schemas.price_compile import is_retired, published_prices
-from spendstream.schemas.price_context import context_of
-from spendstream.schemas.price_leaves import rates_for
-from spendstream.schemas.price_units import TOKENS
-from spendstream.schemas.prices import PriceBook
+from spendstream.schemas.prices.book import PriceBook
+from spendstream.schemas.prices.compile import is_retired, published_prices
+from spendstream.schemas.prices.context import context_of
+from spendstream.schemas.prices.leaves import rates_for
+from spendstream.schemas.prices.units import TOKENS
 
 _LAST: Final = (
     "SELECT provider, model, price_version, batch, service_tier, region, count(), "

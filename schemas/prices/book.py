@@ -1,8 +1,8 @@
 """Prices in integers, and the book that answers which of them held for a call.
 
 A `PriceBook` knows the prices of a provider's model at a moment and in a context (batch, service
-tier, region). Where they come from is elsewhere (`price_compile`, `price_overrides`), as is what
-a call's usage costs by them (`price_leaves`), so that reading a price needs nothing but this file.
+tier, region). Where they come from is elsewhere (`compile`, `overrides`), as is what
+a call's usage costs by them (`leaves`), so that reading a price needs nothing but this file.
 
 A price that is absent is not a price of zero: usage that meets an absent price is *unpriced*.
 A zero is a price: the model is published as free.
@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
-    from spendstream.schemas.price_overrides import Entry
+    from spendstream.schemas.prices.overrides import Entry
 
 DAY_MS: Final = 86_400_000
 MAX_REMEMBERED: Final = 20_000

@@ -8,9 +8,9 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Final
 
-from spendstream.schemas.price_context import says
-from spendstream.schemas.price_published import Terms
-from spendstream.schemas.prices import Context
+from spendstream.schemas.prices.book import Context
+from spendstream.schemas.prices.context import says
+from spendstream.schemas.prices.published import Terms
 
 WHISPER: Final = frozenset({"whisper-large-v3", "whisper-large-v3-turbo"})
 """Groq charges a request for 10 seconds at least (console.groq.com/docs/speech-to-text; it is in

@@ -20,15 +20,15 @@ from typing import Any, Final, NamedTuple
 
 from spendstream.schemas.money import usd_string
 from spendstream.schemas.period import to_ms
-from spendstream.schemas.price_calls import price_call
-from spendstream.schemas.price_compile import canonical_provider
-from spendstream.schemas.price_context import normalized
-from spendstream.schemas.price_details import cost_by
-from spendstream.schemas.price_extras import terms_of
-from spendstream.schemas.price_leaves import Cost
-from spendstream.schemas.price_published import prices_of
-from spendstream.schemas.price_units import SIDES, UNITS
-from spendstream.schemas.prices import PLAIN, PriceBook
+from spendstream.schemas.prices.book import PLAIN, PriceBook
+from spendstream.schemas.prices.calls import price_call
+from spendstream.schemas.prices.compile import canonical_provider
+from spendstream.schemas.prices.context import normalized
+from spendstream.schemas.prices.details import cost_by
+from spendstream.schemas.prices.extras import terms_of
+from spendstream.schemas.prices.leaves import Cost
+from spendstream.schemas.prices.published import prices_of
+from spendstream.schemas.prices.units import SIDES, UNITS
 from spendstream.schemas.usage import Usage, broken_sums
 
 FIELDS: Final = {

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from spendstream.schemas.price_details import cost_by, cost_of_tokens
-from spendstream.schemas.price_leaves import NO_DETAILS, Cost, details_of, plain_cost
-from spendstream.schemas.prices import PLAIN, Context, PriceBook
+from spendstream.schemas.prices.book import PLAIN, Context, PriceBook
+from spendstream.schemas.prices.details import cost_by, cost_of_tokens
+from spendstream.schemas.prices.leaves import NO_DETAILS, Cost, details_of, plain_cost
 
 
 def price_call(

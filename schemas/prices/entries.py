@@ -8,12 +8,12 @@ from functools import cached_property
 from typing import NamedTuple
 
 from spendstream.schemas.period import to_ms
-from spendstream.schemas.price_context import BATCH, says
-from spendstream.schemas.price_extras import has_regions, terms_of
-from spendstream.schemas.price_overrides import Alias, Entry, exact_atto
-from spendstream.schemas.price_times import Span
-from spendstream.schemas.price_units import TOKENS, UNITS
-from spendstream.schemas.prices import PLAIN, Context, ImagePrice, Prices, rates_of
+from spendstream.schemas.prices.book import PLAIN, Context, ImagePrice, Prices, rates_of
+from spendstream.schemas.prices.context import BATCH, says
+from spendstream.schemas.prices.extras import has_regions, terms_of
+from spendstream.schemas.prices.overrides import Alias, Entry, exact_atto
+from spendstream.schemas.prices.times import Span
+from spendstream.schemas.prices.units import TOKENS, UNITS
 
 
 class Reference(NamedTuple):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
-from spendstream.schemas.prices import DAY_MS, Daily, Found, Prices, Schedule
+from spendstream.schemas.prices.book import DAY_MS, Daily, Found, Prices, Schedule
 
 BEFORE: Final = -(2**62)
 """Before any date: prices without one hold from here on."""

@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from spendstream.schemas.price_units import BESIDE, TOKENS, UNITS, Unit
-from spendstream.schemas.prices import Prices, Rates, rates_of
+from spendstream.schemas.prices.book import Prices, Rates, rates_of
+from spendstream.schemas.prices.units import BESIDE, TOKENS, UNITS, Unit
 
 Published: TypeAlias = Mapping[str, Any]
 """USD by genai-prices' name of the price: a Decimal, or what has `base` and ascending `tiers` with
