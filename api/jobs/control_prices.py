@@ -15,7 +15,7 @@ from clickhouse_connect.driver.client import Client
 from spendstream.api.author import os_user
 from spendstream.api.jobs.control_writer import check_expected, now_ms, only_writer
 from spendstream.api.log import read_to_end
-from spendstream.schemas.prices.compile import canonical_provider
+from spendstream.schemas.prices.compile import canonical
 from spendstream.schemas.prices.overrides import (
     MAX_ENTRIES,
     Alias,
@@ -76,13 +76,8 @@ def _last_of(said: Iterable[Entry | Alias]) -> dict[Hashable, Entry | Alias]:
     last: dict[Hashable, Entry | Alias] = {}
     for one in said:
         when = one.when if isinstance(one, Entry) else None
-        what = (
-            type(one),
-            canonical_provider(one.provider),
-            one.model.lower(),
-            one.valid_from,
-            when,
-        )
+        provider, model = canonical(one.provider, one.model)
+        what = (type(one), provider, model.lower(), one.valid_from, when)
         last.pop(what, None)
         last[what] = one
     return last

@@ -7,6 +7,8 @@ Shares no code with what it checks (recount.py); entries and aliases come in as 
   genai-prices, from its `valid_from` on, where the call fulfils its conditions.
 - Of several the exact name goes before a pattern, more letters before fewer, more conditions before
   fewer, later before earlier, and the last one written before the others.
+- One that is `published` leaves the call to its alias or to the published price, as if none fitted.
+- LiteLLM's names of models begin with their provider. A tier or region is the same in capitals.
 - Where none fits, the first alias that does names another model, whose entries and listed prices
   hold then. An alias leads to no other alias.
 """
@@ -122,7 +124,7 @@ class Operator:
         """The entry that is the call's; None: it has none."""
         for entry in self.entries:
             if _is_for(entry, event, provider, names) and _fulfils(event, entry.get("when") or {}):
-                return entry
+                return None if entry.get("published") else entry
         return None
 
     def alias(self, event: Plain, provider: str, names: Sequence[str]) -> tuple[str, str] | None:
@@ -167,7 +169,7 @@ def asked(entry: Plain, total_input: int) -> Asked:
 def _is_for(said: Plain, event: Plain, provider: str, names: Sequence[str]) -> bool:
     return (
         said["known_as"] == provider
-        and any(_matches(said["model"].lower(), name) for name in names)
+        and any(_matches(said["known_model"], name) for name in names)
         and event["time_ms"] >= said["since_ms"]
     )
 
@@ -192,12 +194,12 @@ def _matches(pattern: str, name: str) -> bool:
 
 
 def _fulfils(event: Plain, when: Plain) -> bool:
-    tier = event.get("service_tier") or ""
+    tier = (event.get("service_tier") or "").lower()
     if when.get("batch") and not (event.get("batch") or tier == "batch"):
         return False
-    if when.get("tier") and tier != when["tier"]:
+    if when.get("tier") and tier != when["tier"].lower():
         return False
-    if when.get("region") and (event.get("region") or "") != when["region"]:
+    if when.get("region") and (event.get("region") or "").lower() != when["region"].lower():
         return False
     if when.get("between"):
         start, end = when["between"]
@@ -209,10 +211,13 @@ def _fulfils(event: Plain, when: Plain) -> bool:
 def _ranked(said: Iterable[Plain]) -> list[Plain]:
     ranked = []
     for place, one in enumerate(said):
-        model, when, since_ms = one["model"], one.get("when") or {}, _ms(one["valid_from"])
+        provider, model = known_by(one["provider"], one["model"])
+        when, since_ms = one.get("when") or {}, _ms(one["valid_from"])
         conditions = sum(bool(when.get(name)) for name in ("batch", "tier", "region", "between"))
         closeness = ("*" not in model, len(model.replace("*", "")))
-        known = {**one, "known_as": known_as(one["provider"]), "since_ms": since_ms}
+        known = {
+            **one, "known_as": provider, "known_model": model.lower(), "since_ms": since_ms,
+        }  # fmt: skip
         ranked.append(((closeness, conditions, since_ms, place), known))
     return [known for _, known in sorted(ranked, key=lambda one: one[0], reverse=True)]
 
@@ -225,6 +230,13 @@ def known_as(provider: str) -> str:
     """A provider by genai-prices' id, where ALIASES has one."""
     lowered = provider.strip().lower()
     return ALIASES.get(lowered, lowered)
+
+
+def known_by(provider: str, model: str) -> tuple[str, str]:
+    """A model by its own provider, where the gateway's name of it says which."""
+    if provider.strip().lower() == "litellm" and "/" in model:
+        provider, model = model.split("/", 1)
+    return known_as(provider), model
 
 
 NOBODY: Final = Operator()

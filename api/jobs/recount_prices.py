@@ -13,6 +13,7 @@ Like recount.py it shares no code with what it checks. The rules, written down a
 - A blocked call never reached the provider: it costs nothing.
 - Of a cost, input is what went in (tokens, audio, characters, pages), output what came out, with
   citations; searches and fees by request are neither.
+- Images are charged once: by their number, where there is such a price, or by their tokens.
 - A call without usage, of an unknown model, or in which something was used that has no price, is
   unpriced; so is one with another model's tokens that are.
 """
@@ -30,7 +31,7 @@ from genai_prices.data_units import unit_data
 from genai_prices.types import ModelInfo, ModelPrice, TieredPrices, TimeOfDateConstraint
 from genai_prices.units import UnitRegistry
 
-from spendstream.api.jobs.recount_overrides import NOBODY, Operator, asked, known_as
+from spendstream.api.jobs.recount_overrides import NOBODY, Operator, asked, known_by
 
 EXACT: Final = Context(prec=60)
 PICO: Final = Decimal("0.000000000001")
@@ -159,7 +160,8 @@ class Prices:
         total = event["input_tokens"]
         costs = [_beside(event, sold) if own else NOTHING]
         if sold.tokens or not _sold_beside(event, sold):
-            costs.append(_tokens(event, sold))
+            paid = bool(own and event.get("images")) and _image_price(event, sold) is not None
+            costs.append(_tokens(event, sold, paid))
         if own and (fee := sold.published.get("requests_kcount")) is not None:
             costs.append(_of("other", _cost(Decimal(1), fee, 1000, total)))
         cost = NOTHING
@@ -173,17 +175,16 @@ class Prices:
         """By an entry, by one of the model that this one is another name of, or as published."""
         provider, model = event["provider"], event["model"]
         for followed in (False, True):
-            if provider.strip().lower() == "litellm":
-                provider, _, model = model.partition("/")
+            provider, model = known_by(provider, model)
             found = self._model(provider, model)
             names = [model.strip().lower(), *([found[1].id.lower()] if found is not None else [])]
-            entry = operator.entry(event, known_as(provider), names)
+            entry = operator.entry(event, provider, names)
             if entry is not None:
                 said = asked(entry, event["input_tokens"])
                 shares = tuple(_Share(*share) for share in said.tokens)
-                seller, of = entry["known_as"], entry["model"].lower()
+                seller, of = entry["known_as"], entry["known_model"]
                 return _Sold(dict(said.published), shares, seller, of, images=said.images)
-            other = None if followed else operator.alias(event, known_as(provider), names)
+            other = None if followed else operator.alias(event, provider, names)
             if other is None:
                 break
             provider, model = other
@@ -192,7 +193,7 @@ class Prices:
     def _prices(
         self, event: Mapping[str, Any], seller: str, model: ModelInfo, listed: bool
     ) -> _Sold:
-        time_ms, region = event["time_ms"], event.get("region") or ""
+        time_ms, region = event["time_ms"], (event.get("region") or "").lower()
         said = _said(event) if listed else {}
         # without a rule by time of day, a price holds for whole days in UTC
         time = time_ms if _by_time_of_day(model) else time_ms // 86_400_000
@@ -209,9 +210,7 @@ class Prices:
         if key not in self._models:
             snapshot = get_snapshot()
             try:
-                asked_for, model = snapshot.find_provider_model(
-                    name, None, known_as(provider), None
-                )
+                asked_for, model = snapshot.find_provider_model(name, None, provider, None)
             except LookupError:
                 self._models[key] = None
             else:
@@ -227,7 +226,7 @@ class Prices:
 
 def _said(event: Mapping[str, Any]) -> dict[str, str]:
     """genai-prices' price context."""
-    tier = event.get("service_tier") or ""
+    tier = (event.get("service_tier") or "").lower()
     said = {}
     if event.get("batch") or tier == "batch":
         said["processing"] = "batch"
@@ -245,9 +244,20 @@ def _sold(prices: ModelPrice, seller: str, model: str, region: str) -> _Sold:
         published = {"input_mtok": ZERO, "output_mtok": ZERO}
     elif "input_mtok" in published and not any(name.startswith("output") for name in published):
         published["output_mtok"] = ZERO
-    # Anthropic, data residency: inference in the US costs 1.1 times as much
-    times = Decimal("1.1") if (seller, region) == ("anthropic", "us") else Decimal(1)
+    # Anthropic, data residency: inference in the US costs 1.1 times as much since Opus 4.6
+    in_us = (seller, region) == ("anthropic", "us") and _generation(model) >= (4, 6)
+    times = Decimal("1.1") if in_us else Decimal(1)
     return _Sold(published, _shares(published), seller, model, times)
+
+
+def _generation(model: str) -> tuple[int, ...]:
+    """`claude-opus-4-6` → (4, 6), `claude-sonnet-5` → (5,); names before 4 stood otherwise."""
+    numbers = []
+    for part in model.split("-")[2:4]:
+        if not part.isdigit() or len(part) > 2:
+            break
+        numbers.append(int(part))
+    return tuple(numbers)
 
 
 def _shares(published: Mapping[str, Decimal | TieredPrices]) -> tuple[_Share, ...]:
@@ -283,11 +293,18 @@ def _both(one: Cost, other: Cost) -> Cost:
     return Cost(*map(EXACT.add, one, other))
 
 
-def _tokens(event: Mapping[str, Any], sold: _Sold) -> Cost | None:
+def _tokens(event: Mapping[str, Any], sold: _Sold, images_paid: bool) -> Cost | None:
+    """`images_paid`: by their number; theirs are those tokens of the output that the event says
+    to be images', or all that it says nothing of."""
     total = event["input_tokens"]
     counts = {"input_tokens": total, "output_tokens": event.get("output_tokens") or 0}
     for ours, theirs in COUNTS.items():
         counts[theirs] = event.get(ours) or 0
+    if images_paid:
+        others = sum(counts[f"output_{kind}_tokens"] for kind in ("reasoning", "audio", "video"))
+        unsaid = max(counts["output_tokens"] - others, 0)
+        counts["output_tokens"] -= counts["output_image_tokens"] or unsaid
+        counts["output_image_tokens"] = 0
     divided: list[int] = []
     for share in sold.tokens:
         divided.append(counts[share.counted_as] - sum(divided[place] for place in share.within))
@@ -348,7 +365,7 @@ def _beside(event: Mapping[str, Any], sold: _Sold) -> Cost | None:
         if each is not None:
             own = _cost(Decimal(images), each, 1, event["input_tokens"])
             cost = _both(cost, _of("output", own))
-        elif not event.get("output_tokens"):
+        elif not event.get("output_tokens") or not _sells_output(sold):
             return None
     return cost
 
@@ -360,6 +377,20 @@ def _sold_beside(event: Mapping[str, Any], sold: _Sold) -> bool:
     return by_number or any(
         event.get(name) for name in BESIDE if name not in ("web_searches", "citation_tokens")
     )
+
+
+def _sells_output(sold: _Sold) -> bool:
+    """Or is free: what is sold by its input alone makes no images."""
+    usd = {
+        name: price.base if isinstance(price, TieredPrices) else price
+        for name, price in sold.published.items()
+    }
+    usd |= {
+        f"{share.counted_as.removesuffix('_tokens')}_mtok": share.price
+        for share in sold.tokens
+        if isinstance(share.price, Decimal)
+    }
+    return bool(usd.get("output_mtok") or usd.get("output_image_mtok") or not usd.get("input_mtok"))
 
 
 def _image_price(event: Mapping[str, Any], sold: _Sold) -> Decimal | None:

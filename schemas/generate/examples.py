@@ -30,7 +30,7 @@ from spendstream.schemas.partition import partition_of
 from spendstream.schemas.period import from_ms, month_of, to_ms
 from spendstream.schemas.plan import Limit, Plan, PlanVersion
 from spendstream.schemas.prices.book import Prices, Rates
-from spendstream.schemas.prices.leaves import plain_cost
+from spendstream.schemas.prices.details import cost_by
 from spendstream.schemas.prices.overrides import Entry, When
 from spendstream.schemas.prices.version import PriceVersion
 from spendstream.schemas.reasons import InvalidEvent
@@ -176,7 +176,7 @@ def examples() -> dict[str, dict[str, Any]]:
 def _leaves() -> tuple[Leaf, ...]:
     usage = EVENT.usage
     assert usage is not None
-    priced = plain_cost(PRICES, usage)
+    priced = cost_by(PRICES, usage)
     assert priced is not None
     return tuple(
         Leaf.model_validate(

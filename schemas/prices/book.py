@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
+from spendstream.schemas.money import ATTO_PER_PICO
+
 if TYPE_CHECKING:
     from spendstream.schemas.prices.overrides import Entry
 
@@ -58,6 +60,26 @@ def rates_of(atto: Mapping[str, int]) -> Rates:
     )
 
 
+class TextPrice(NamedTuple):
+    """In whole pico-USD, as nearly all prices of a token are, and in atto-USD as rows write it;
+    `own`: not borrowed (see `Prices`)."""
+
+    pico: int
+    atto: str
+    own: bool
+
+
+class TextPrices(NamedTuple):
+    """Of calls of text with an input above `above`, perhaps with searches."""
+
+    above: int
+    input: TextPrice
+    cache_read: TextPrice | None
+    cache_write: TextPrice | None
+    output: TextPrice
+    web_search: TextPrice | None
+
+
 class ImagePrice(NamedTuple):
     """Atto-USD a generated image. None: of any size, of any quality."""
 
@@ -81,8 +103,12 @@ class Prices:
         minimum_audio_ms: a call with any audio by time is charged for so much of it.
         exact: the context's every condition has a price of its own here. Without it a batch call
             is priced as any other, for want of better, and its cost is an estimate.
-        detailed: a part of nearly every call (reasoning, short cache writes) has a price of its
-            own, so that no call is plain text to it.
+        borrowed: leaves whose price is not of the context either, though others' are: a batch
+            whose cached tokens have the standard price. A call with any is an estimate.
+        by_tokens: it has any price of tokens.
+        text: of calls that are text alone, the highest size of input first; empty where a part of
+            nearly every call (reasoning, short cache writes) has a price of its own, where text
+            has none, or one finer than a pico-USD.
     """
 
     rule: str
@@ -93,17 +119,37 @@ class Prices:
     images: tuple[ImagePrice, ...] = ()
     minimum_audio_ms: int = 0
     exact: bool = True
-    detailed: bool = field(init=False)
+    borrowed: frozenset[str] = frozenset()
     by_tokens: bool = field(init=False)
+    text: tuple[TextPrices, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        common = {"output_reasoning", "cache_write_5m", "cache_write_30m"}
-        detailed = any(
-            common & rates.details.keys() for rates in (self.rates, *(t[1] for t in self.tiers))
-        )
         by_tokens = bool(self.rates.details) or any(price is not None for price in self.rates[:4])
-        object.__setattr__(self, "detailed", detailed)
         object.__setattr__(self, "by_tokens", by_tokens)
+        text = [_text(self, above, rates) for above, rates in (*self.tiers, (-1, self.rates))]
+        plain = not self.request and None not in text
+        object.__setattr__(self, "text", tuple(text) if plain else ())
+
+
+_USUAL_DETAILS: Final = frozenset({"output_reasoning", "cache_write_5m", "cache_write_30m"})
+
+
+def _text(prices: Prices, above: int, rates: Rates) -> TextPrices | None:
+    search = prices.beside.get("web_searches")
+    used = [price for price in (*rates[:4], search) if price is not None]
+    if any(price % ATTO_PER_PICO for price in used) or _USUAL_DETAILS & rates.details.keys():
+        return None
+
+    def text(leaf: str, atto: int | None) -> TextPrice | None:
+        if atto is None:
+            return None
+        return TextPrice(atto // ATTO_PER_PICO, str(atto), leaf not in prices.borrowed)
+
+    fresh, output = text("input", rates.input), text("output", rates.output)
+    if fresh is None or output is None:
+        return None
+    read, written = text("cache_read", rates.cache_read), text("cache_write", rates.cache_write)
+    return TextPrices(above, fresh, read, written, output, text("web_searches", search))
 
 
 class Daily(NamedTuple):

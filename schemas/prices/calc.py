@@ -22,7 +22,7 @@ from spendstream.schemas.money import usd_string
 from spendstream.schemas.period import to_ms
 from spendstream.schemas.prices.book import PLAIN, PriceBook
 from spendstream.schemas.prices.calls import price_call
-from spendstream.schemas.prices.compile import canonical_provider
+from spendstream.schemas.prices.compile import canonical, price_names
 from spendstream.schemas.prices.context import normalized
 from spendstream.schemas.prices.details import cost_by
 from spendstream.schemas.prices.extras import terms_of
@@ -93,7 +93,7 @@ def calc(book: PriceBook, line: Mapping[str, Any]) -> Cost | None:
     """
     usage = usage_of(line.get("usage"))
     if line.get("prices"):
-        terms = terms_of(canonical_provider(_text(line, "provider")), _text(line, "model"), PLAIN)
+        terms = terms_of(*canonical(_text(line, "provider"), _text(line, "model")), PLAIN)
         published = published_of(line["prices"])
         # no price at all is how genai-prices writes a free model; a line that means it says "0"
         prices = prices_of("the line's own", published, terms) if published else None
@@ -177,10 +177,12 @@ def published_of(said: Any) -> dict[str, Decimal | Tiered]:
     """A line's own prices. Those that no usage can meet are left out.
 
     Raises:
-        CalcError: a price is none.
+        CalcError: a price is none, or none that genai-prices knows.
     """
     if not isinstance(said, dict):
         raise CalcError("prices: a mapping is required")
+    if unknown := sorted(set(map(str, said)) - price_names()):
+        raise CalcError(f"prices.{unknown[0]}: unknown price")
     return {
         name: _published(f"prices.{name}", price) for name, price in said.items() if name in _KEYS
     }

@@ -6,7 +6,7 @@ from typing import Any
 
 from spendstream.schemas.prices.book import PLAIN, Context, PriceBook
 from spendstream.schemas.prices.details import cost_by, cost_of_tokens
-from spendstream.schemas.prices.leaves import NO_DETAILS, Cost, details_of, plain_cost
+from spendstream.schemas.prices.leaves import Cost
 
 
 def price_call(
@@ -27,8 +27,6 @@ def price_call(
     prices = book.resolve(provider, model, time_ms, context)
     if prices is None:
         return None
-    if not prices.detailed and details_of(usage) == NO_DETAILS:  # most calls
-        return plain_cost(prices, usage)
     cost = cost_by(prices, usage)
     for other in usage.other_models:
         theirs = book.resolve(provider, other.model, time_ms, context)

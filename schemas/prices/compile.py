@@ -73,10 +73,14 @@ def compile_book(overrides: Overrides = NO_OVERRIDES) -> PriceBook:
     return PriceBook(version, source.find, cleaned_prices, only)
 
 
-def canonical_provider(name: str) -> str:
-    """genai-prices' id of a provider, where `ALIASES` has one."""
-    name = name.strip().lower()
-    return ALIASES.get(name, name)
+def canonical(provider: str, model: str) -> tuple[str, str]:
+    """A reference with genai-prices' id of the provider, where `ALIASES` has one. LiteLLM's names
+    of models carry their provider: `litellm` and `groq/llama-4` are `groq` and `llama-4`."""
+    provider = provider.strip().lower()
+    if provider == "litellm" and "/" in model:
+        provider, _, model = model.partition("/")
+        provider = provider.strip().lower()
+    return ALIASES.get(provider, provider), model
 
 
 @lru_cache(maxsize=1)
@@ -93,7 +97,7 @@ def cleaned_prices() -> tuple[Cleaned, ...]:
 
 def is_retired(provider: str, model: str) -> bool:
     """Whether genai-prices says that a provider does not offer a model any more."""
-    listed = _listed(canonical_provider(provider), model)
+    listed = _listed(*canonical(provider, model))
     return listed is not None and bool(listed.model.deprecated)
 
 
@@ -105,8 +109,17 @@ def published_prices(
     Args:
         providers: of genai-prices' data; the installed where none are given.
     """
-    listed = _listed(canonical_provider(provider), model, providers)
+    listed = _listed(*canonical(provider, model), providers)
     return None if listed is None else listed.at(time_ms, time_ms % DAY_MS, PLAIN)
+
+
+@lru_cache(maxsize=1)
+def price_names() -> frozenset[str]:
+    """All prices that genai-prices knows, also of what no event carries."""
+    from genai_prices.data_units import unit_data
+    from genai_prices.units import UnitRegistry
+
+    return frozenset(unit.price_key for unit in UnitRegistry(unit_data).units.values())
 
 
 def read_providers(data: bytes) -> list[Provider]:
@@ -131,7 +144,7 @@ class _Source:
         self._listed = listed
         self._entries = sorted(
             (
-                CompiledEntry(entry, canonical_provider(entry.provider), place)
+                CompiledEntry(entry, *canonical(entry.provider, entry.model), place)
                 for place, entry in enumerate(overrides.prices)
             ),
             key=lambda one: one.rank,
@@ -139,7 +152,7 @@ class _Source:
         )
         self._aliases = sorted(
             (
-                CompiledAlias(alias, canonical_provider(alias.provider), place)
+                CompiledAlias(alias, *canonical(alias.provider, alias.model), place)
                 for place, alias in enumerate(overrides.aliases)
             ),
             key=lambda one: one.rank,
@@ -153,9 +166,7 @@ class _Source:
         )
 
     def _candidates(self, provider: str, model: str, with_aliases: bool) -> _Candidates:
-        if provider.strip().lower() == "litellm":  # its models' names carry the provider
-            provider, _, model = model.partition("/")
-        provider = canonical_provider(provider)
+        provider, model = canonical(provider, model)
         listed = _listed(provider, model)
         reference = Reference(
             provider, model.strip().lower(), listed.model.id.lower() if listed else None
@@ -193,6 +204,8 @@ class _Candidates:
     def at(self, time_ms: int, of_day_ms: int, context: Context) -> Prices | None:
         for entry in self._entries:
             if entry.span.holds(time_ms, of_day_ms) and entry.fits(context):
+                if entry.is_published:
+                    break
                 return entry.at(context)
         for alias, target in self._aliases:
             if alias.span.holds(time_ms, of_day_ms):

@@ -24,8 +24,8 @@ STANDARD: Final[Mapping[str, frozenset[str]]] = {
 
 @lru_cache(maxsize=4096)
 def context_of(batch: bool, service_tier: str | None, region: str | None) -> Context:
-    """The context of an event."""
-    said = {"service_tier": service_tier or "", "region": region or ""}
+    """The context of an event; a tier or region is the same in capitals."""
+    said = {"service_tier": (service_tier or "").lower(), "region": (region or "").lower()}
     if batch or said["service_tier"] == "batch":  # Anthropic calls it a tier
         said["processing"] = "batch"
     if said["service_tier"] == "batch":

@@ -38,13 +38,11 @@ _OUTPUT_KINDS: Final = (
 _USUAL: Final = frozenset({"cache_write_5m", "cache_write_30m"})
 """How long a cache write is kept unless the caller pays for more (Anthropic 5 minutes, OpenAI and
 its models on Bedrock 30): the price of a write is theirs."""
-
-_BY_TOOLS: Final = frozenset({"web_searches", "web_fetches"})
-"""What a call's tools did: no model is sold by it, and paying for it pays for no token."""
-
 _BESIDE: Final = tuple(
     (leaf, attrgetter(unit.field)) for leaf, unit in BESIDE.items() if unit.field
 )
+_BY_TOOLS: Final = frozenset({"web_searches", "web_fetches"})
+"""What a call's tools did: no model is sold by it, and paying for it pays for no token."""
 
 
 def cost_by(prices: Prices, usage: Any) -> Cost | None:
@@ -60,6 +58,7 @@ def cost_by(prices: Prices, usage: Any) -> Cost | None:
     if beside is None:
         return None
     told = not prices.by_tokens and any(leaf[0] not in _BY_TOOLS for leaf in beside)
+    by_number = bool(usage.images) and any(leaf[0] == "images" for leaf in beside)
     if usage.citation_tokens:
         price = rates_for(prices, usage.input_tokens).details.get("output_citation")
         if price is None:
@@ -70,7 +69,7 @@ def cost_by(prices: Prices, usage: Any) -> Cost | None:
     if told:
         # sold by the hour or page, which were paid: tokens are only told (Voxtral, Mistral OCR)
         return _sum(prices, beside, exact=True)
-    return _of_tokens(prices, usage, beside)
+    return _of_tokens(prices, usage, beside, by_number)
 
 
 def cost_of_tokens(prices: Prices, tokens: Any) -> Cost | None:
@@ -78,9 +77,11 @@ def cost_of_tokens(prices: Prices, tokens: Any) -> Cost | None:
     return _of_tokens(prices, tokens, [])
 
 
-def _of_tokens(prices: Prices, tokens: Any, beside: list[PricedLeaf]) -> Cost | None:
+def _of_tokens(
+    prices: Prices, tokens: Any, beside: list[PricedLeaf], images_paid: bool = False
+) -> Cost | None:
     rates = rates_for(prices, tokens.input_tokens)
-    inputs, outputs = _input(rates, tokens), _output(rates, tokens)
+    inputs, outputs = _input(rates, tokens), _output(rates, tokens, images_paid)
     if inputs is None or outputs is None:
         return None
     exact = inputs.exact and outputs.exact
@@ -88,7 +89,9 @@ def _of_tokens(prices: Prices, tokens: Any, beside: list[PricedLeaf]) -> Cost | 
 
 
 def _sum(prices: Prices, leaves: list[PricedLeaf], exact: bool) -> Cost:
-    pico = sum(leaf[3] for leaf in leaves)
+    pico = sum([leaf[3] for leaf in leaves])
+    if prices.borrowed and any(leaf[0] in prices.borrowed for leaf in leaves):
+        exact = False
     return Cost(tuple(leaves), pico, prices.rule, prices.exact and exact)
 
 
@@ -122,7 +125,10 @@ def _input(rates: Rates, usage: Any) -> _Total | None:
     read = usage.cache_read_input_tokens
     fresh: list[tuple[str, int, int]] = []
     for name, tokens_of, cached_name, cached_of in _INPUT_KINDS if own else ():
-        tokens, cached = tokens_of(usage), cached_of(usage)
+        tokens = tokens_of(usage)
+        if not tokens:
+            continue
+        cached = cached_of(usage)
         if (price := own.get(cached_name)) is not None:
             total.take(cached_name, cached, price)
             read -= cached
@@ -135,26 +141,33 @@ def _input(rates: Rates, usage: Any) -> _Total | None:
             fresh.append((name, tokens, price))
     if rates.cache_read is not None:
         total.take("cache_read", read, rates.cache_read)
-    written = usage.cache_write_input_tokens
-    for name, tokens_of in _WRITES if written else ():
-        tokens = tokens_of(usage)
-        if (price := own.get(name)) is not None:
-            total.take(name, tokens, price)
-            written -= tokens
-        elif tokens and rates.cache_write is not None and name not in _USUAL:
-            total.exact = False
-    if rates.cache_write is not None:
-        total.take("cache_write", written, rates.cache_write)
+    if written := usage.cache_write_input_tokens:
+        for name, tokens_of in _WRITES:
+            tokens = tokens_of(usage)
+            if (price := own.get(name)) is not None:
+                total.take(name, tokens, price)
+                written -= tokens
+            elif tokens and rates.cache_write is not None and name not in _USUAL:
+                total.exact = False
+        if rates.cache_write is not None:
+            total.take("cache_write", written, rates.cache_write)
     for name, tokens, price in fresh:
         total.take(name, tokens, price)
     return _with_rest(total, "input", rates.input)
 
 
-def _output(rates: Rates, usage: Any) -> _Total | None:
+def _output(rates: Rates, usage: Any, images_paid: bool) -> _Total | None:
+    """`images_paid`: by their number, so that their tokens are only told."""
     total = _Total(usage.output_tokens)
     own = rates.details
+    if images_paid and total.left:
+        others = sum(count_of(usage) for name, count_of in _OUTPUT_KINDS if name != "output_image")
+        total.left -= usage.image_output_tokens or max(total.left - others, 0)
+        # which tokens were the images' was not said: all that nothing was said of may have been
+        total.exact = bool(usage.image_output_tokens) or rates.output is None
     for name, tokens_of in _OUTPUT_KINDS if own else ():
-        if (price := own.get(name)) is not None:
+        price = own.get(name)
+        if price is not None and not (images_paid and name == "output_image"):
             total.take(name, tokens_of(usage), price)
     return _with_rest(total, "output", rates.output)
 
@@ -176,7 +189,7 @@ def _leaves_beside(prices: Prices, usage: Any) -> list[PricedLeaf] | None:
             continue
         price = _image_price(prices, usage) if name == "images" else prices.beside.get(name)
         if price is None:
-            if name == "images" and usage.output_tokens:
+            if name == "images" and usage.output_tokens and _sells_output(prices):
                 continue  # charged by its tokens; the number is only told
             return None
         if name in PER:
@@ -186,6 +199,13 @@ def _leaves_beside(prices: Prices, usage: Any) -> list[PricedLeaf] | None:
         else:
             leaves.append(leaf_of(name, quantity, price))
     return leaves
+
+
+def _sells_output(prices: Prices) -> bool:
+    """Whether output costs anything by its tokens, or the model is free: one that is sold by its
+    input alone makes no images for nothing."""
+    rates = prices.rates
+    return bool(rates.output or rates.details.get("output_image") or not rates.input)
 
 
 def _image_price(prices: Prices, usage: Any) -> int | None:

@@ -44,11 +44,13 @@ class Matcher:
 class CompiledEntry:
     """An entry of the operator's, in integers when it is first asked for."""
 
-    def __init__(self, entry: Entry, provider: str, place: int) -> None:
-        """`provider` is the entry's, by its canonical name; `place` is the entry's in the list."""
+    def __init__(self, entry: Entry, provider: str, model: str, place: int) -> None:
+        """`provider` and `model` are the entry's, by their canonical names; `place` is its own in
+        the list."""
         self._entry = entry
         self._provider = provider
-        self.matcher = Matcher(provider, entry.model)
+        self._model = model
+        self.matcher = Matcher(provider, model)
         when = entry.when
         window = None
         if when.between is not None:
@@ -59,8 +61,8 @@ class CompiledEntry:
             (name, value)
             for name, value in (
                 BATCH if when.batch else (BATCH[0], None),
-                ("service_tier", when.tier),
-                ("region", when.region),
+                ("service_tier", when.tier and when.tier.lower()),
+                ("region", when.region and when.region.lower()),
             )
             if value is not None
         )
@@ -70,6 +72,11 @@ class CompiledEntry:
             entry.valid_from,
             place,
         )
+
+    @property
+    def is_published(self) -> bool:
+        """It has no prices: the list's hold."""
+        return bool(self._entry.published)
 
     def fits(self, context: Context) -> bool:
         return all(says(context, name, value) for name, value in self._conditions)
@@ -98,7 +105,7 @@ class CompiledEntry:
             ImagePrice(image.size, image.quality, exact_atto(image.price, UNITS["images"].atto))
             for image in entry.images
         )
-        terms = terms_of(self._provider, entry.model.lower(), PLAIN)
+        terms = terms_of(self._provider, self._model.lower(), PLAIN)
         return Prices(
             self._rule(),
             rates,
@@ -120,7 +127,7 @@ class CompiledEntry:
         said = [value for _, value in self._conditions]
         if entry.when.between is not None:
             said.append("-".join(entry.when.between))
-        return f"override {self._provider}/{entry.model}@{since}" + "".join(
+        return f"override {self._provider}/{self._model}@{since}" + "".join(
             f" +{one}" for one in said
         )
 
@@ -128,8 +135,8 @@ class CompiledEntry:
 class CompiledAlias:
     """Another name of a model, from a moment on."""
 
-    def __init__(self, alias: Alias, provider: str, place: int) -> None:
+    def __init__(self, alias: Alias, provider: str, model: str, place: int) -> None:
         self.target = alias.same_as
-        self.matcher = Matcher(provider, alias.model)
+        self.matcher = Matcher(provider, model)
         self.span = Span(to_ms(alias.valid_from))
         self.rank = (self.matcher.closeness, alias.valid_from, place)

@@ -5,6 +5,7 @@ They apply to the provider's own list, not to another provider's who sells the s
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from typing import Final
 
@@ -18,8 +19,10 @@ genai-prices' code and not in its data)."""
 
 US_INFERENCE: Final = Decimal("1.1")
 """Anthropic's `inference_geo: us` costs 1.1 times as much in all token prices, on top of batch and
-fast mode, from Claude Opus 4.6 on; older models do not say where they ran
+fast mode, from Claude Opus 4.6 on; older models cost the same everywhere
 (platform.claude.com/docs/en/build-with-claude/data-residency)."""
+_WITH_REGIONS: Final = (4, 6)
+_CLAUDE: Final = re.compile(r"claude-[a-z]+-(\d{1,2})(?:-(\d{1,2}))?(?!\d)")
 
 FETCHES_ARE_FREE: Final = {"web_fetches": 0}
 """Anthropic's web fetch costs its tokens alone
@@ -29,11 +32,16 @@ FETCHES_ARE_FREE: Final = {"web_fetches": 0}
 def terms_of(provider: str, model: str, context: Context) -> Terms:
     """`provider` and `model` are genai-prices' ids of the list and of the model in it."""
     if provider == "anthropic":
-        times = US_INFERENCE if says(context, "region", "us") else None
+        times = US_INFERENCE if says(context, "region", "us") and _has_regions(model) else None
         return Terms(times=times, beside=FETCHES_ARE_FREE)
     if provider == "groq" and model in WHISPER:
         return Terms(minimum_audio_ms=10_000)
     return Terms()
+
+
+def _has_regions(model: str) -> bool:
+    found = _CLAUDE.match(model)
+    return found is not None and (int(found[1]), int(found[2] or 0)) >= _WITH_REGIONS
 
 
 def has_regions(provider: str) -> bool:

@@ -43,6 +43,7 @@ class Listed(NamedTuple):
         rule = f"{self.seller}/{self.model.id}{when}"
         missing = {name for name, value in context if self._is_missing(name, value)}
         own: dict[str, Any] = {}
+        conditioned = False
         for variant in (self.model.price_variants or ()) if self.own else ():
             conditions = variant.when
             span = span_of(variant.constraint)
@@ -50,6 +51,7 @@ class Listed(NamedTuple):
                 says(context, name, value) for name, value in conditions.items()
             ):
                 continue
+            conditioned = True
             missing -= conditions.keys()
             if "speed" in conditions:  # an event says it as its tier
                 missing.discard("service_tier")
@@ -60,7 +62,8 @@ class Listed(NamedTuple):
         terms = terms_of(self.seller, self.model.id, context)
         if terms.times is not None:
             rule += f" ×{terms.times}"
-        return prices_of(rule, {**published, **own}, terms, exact=not missing)
+        borrowed = published.keys() - own.keys() if conditioned else ()
+        return prices_of(rule, {**published, **own}, terms, not missing, borrowed)
 
     def _standard(self, time_ms: int, of_day_ms: int) -> tuple[dict[str, Any], str]:
         """Published prices without their variants, and the name of their condition."""

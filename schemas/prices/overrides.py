@@ -1,10 +1,13 @@
 """The operator's own prices: dated entries that are only ever added, above genai-prices' data.
 
 An entry is all that a model costs under its conditions from a moment on: what it does not name has
-no price, and a call that used it is unpriced (`"0"` is a price, of what is free). Of several that
-fit a call the one for the exact model counts before one for a pattern, a longer pattern before a
-shorter one, more conditions before fewer, a later `valid_from` before an earlier one, and the last
-in the list before those above it.
+no price, and a call that used it is unpriced (`"0"` is a price, of what is free); a part of the
+tokens without one costs what the kind around it does. An entry with `published: true` takes back
+those that it goes before: from then on genai-prices' list holds.
+
+Of several that fit a call the one for the exact model counts before one for a pattern, a longer
+pattern before a shorter one, more conditions before fewer, a later `valid_from` before an earlier
+one, and the last in the list before those above it.
 
 Prices are decimal strings of USD: a million tokens or characters (a thousand tokens with
 `tokens_per: 1000`), an hour of audio, a thousand pages, searches, fetches, search units or
@@ -66,10 +69,10 @@ class When(Model):
 
     @model_validator(mode="after")
     def _is_a_condition(self) -> Self:
-        if self.tier == "batch":
+        if (self.tier or "").lower() == "batch":
             raise ValueError("tier: a batch is said as `batch: true`")
         for name, value in (("tier", self.tier), ("region", self.region)):
-            if value in STANDARD["service_tier" if name == "tier" else "region"]:
+            if (value or "").lower() in STANDARD["service_tier" if name == "tier" else "region"]:
                 raise ValueError(f"{name}: {value!r} is the standard price, which needs none")
         if self.between and self.between[0] == self.between[1]:
             raise ValueError("between: begins when it ends")
@@ -102,11 +105,16 @@ class Entry(Model):
     prices: dict[str, Price] = Field(default_factory=dict)
     long_context: tuple[LongContext, ...] = Field((), description="by input_above, ascending")
     images: tuple[Image, ...] = Field((), description="the first that fits an image counts")
+    published: Literal[True] | None = Field(
+        None, description="instead of prices: genai-prices' again, as if there were no entry"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if not self.prices and not self.images:
-            raise ValueError("prices: required")
+        if self.published and (self.prices or self.images or self.long_context):
+            raise ValueError("published: stands instead of prices")
+        if not self.prices and not self.images and not self.published:
+            raise ValueError("prices: required, or `published: true`")
         self._check("prices", self.prices)
         for index, step in enumerate(self.long_context):
             self._check(f"long_context[{index}].prices", step.prices)

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -42,9 +42,17 @@ NO_TERMS: Final = Terms()
 
 
 def prices_of(
-    rule: str, published: Published, terms: Terms = NO_TERMS, exact: bool = True
+    rule: str,
+    published: Published,
+    terms: Terms = NO_TERMS,
+    exact: bool = True,
+    borrowed: Collection[str] = (),
 ) -> Prices | None:
-    """None: no price here is for anything that an event carries."""
+    """None: no price here is for anything that an event carries.
+
+    Args:
+        borrowed: genai-prices' names of the prices that are another context's (see `Prices`).
+    """
     if not published:
         return Prices(rule, FREE, beside=terms.beside, exact=exact)
     tokens = {
@@ -71,6 +79,9 @@ def prices_of(
         {**terms.beside, **beside},
         minimum_audio_ms=terms.minimum_audio_ms,
         exact=exact,
+        borrowed=frozenset(
+            leaf for leaf in tokens if any(key in borrowed for key in TOKENS[leaf].keys)
+        ),
     )
 
 

@@ -3,17 +3,21 @@
 Which cost counts where the provider or the caller has reported one is the plan's `counted_cost`.
 The charge is what the plan's own prices make of the call, where every model in it has one; else the
 cost that counts, with the plan's markup.
+
+The quality is of both: a charge that is an estimate by the plan's own prices makes the row one.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from spendstream.schemas.charge import charge_of
 from spendstream.schemas.prices.book import PriceBook
 from spendstream.schemas.records import CostQuality
 from spendstream.streams.core.plans import Charging
 from spendstream.streams.core.pricing import PricedEvent, price_event
+
+_AS_GOOD_AS_SAID: Final = ("measured", "provider_reported")
 
 
 class Charged(NamedTuple):
@@ -35,6 +39,9 @@ def charge_event(
         cost, quality = int(event.reported_cost_pico), "provider_reported"
     charge = None if cost is None else charge_of(cost, charging.parts)
     if charging.own:
-        own = price_event(book.only(charging.own), event, time_ms)[1]
-        charge = charge if own is None else own
+        _, own, _, own_quality = price_event(book.only(charging.own), event, time_ms)
+        if own is not None:
+            charge = own
+            if own_quality == "estimated" and quality in _AS_GOOD_AS_SAID:
+                quality = "estimated"
     return Charged(cost, charge, quality)

@@ -273,8 +273,8 @@ def test_another_models_tokens_cost_their_own_price() -> None:
     usage = Usage(input_tokens=1_000, output_tokens=100, other_models=(other, other))
     model, said = ("anthropic", "claude-opus-4-6"), {"batch": True, "region": "us"}
     cost = recounted(model, NOV_2026, usage, **said)
-    # half of 5 and 25 and twice that of 1, 2 (an hour in the cache) and 5 a million, and a tenth
-    sides = (Decimal("0.00385"), Decimal("0.0013915"), Decimal(0))
+    # half of 5 and 25 a million, and a tenth; twice half of 1, 2 (an hour in the cache) and 5
+    sides = (Decimal("0.00375"), Decimal("0.00139"), Decimal(0))
     assert cost == sides == costs(model, NOV_2026, usage, **said)
     # as ClickHouse has it: its JSON
     line = usage.model_dump() | {"other_models": [other.model_dump_json()] * 2} | said

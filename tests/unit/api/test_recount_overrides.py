@@ -24,6 +24,7 @@ from spendstream.schemas.usage import OtherModel, Usage, broken_sums
 
 DAY = "2026-11-22T12:00:00Z"
 MODELS = ("gpt-4o", "GPT-4o-2024-08-06", "gpt-4o-mini", "ours", "unheard-of")
+BACK = {"provider": "openai", "model": "gpt-4o", "published": True}
 PATTERNS = ("gpt-4o", "gpt-4o*", "gpt-*-mini", "*", "ours", "gpt*o*mini")
 
 
@@ -66,6 +67,10 @@ def entry(model: str = "gpt-4o", **changes: Any) -> dict[str, Any]:
         ([entry(), entry(when={"batch": True}, prices={"input": "0", "output": "1"})],
          call(batch=True), "0.0001"),
         ([entry(when={"between": ["11:00", "12:00"]})], call(), "0.0035"),
+        ([entry(when={"tier": "Flex"})], call(service_tier="FLEX"), "0.0012"),
+        ([entry(), {**BACK, "valid_from": "2026-06-01"}], call(), "0.0035"),
+        ([entry(), {**BACK, "valid_from": "2026-12-01"}], call(), "0.0012"),
+        ([{**entry("openai/gpt-4o"), "provider": "litellm"}], call(), "0.0012"),
         ([entry(when={"between": ["12:00", "11:00"]})], call(), "0.0012"),
     ],
 )  # fmt: skip
@@ -96,6 +101,9 @@ def some_entries(draw: st.DrawFn) -> list[dict[str, Any]]:
                  {"between": ["11:30", "12:30"]}, {"between": ["22:00", "12:00"]}]
             )
         )  # fmt: skip
+        if draw(st.integers(0, 4)) == 0:
+            found.append({**BACK, "valid_from": said["valid_from"], "when": when})
+            continue
         said |= {"when": when, "tokens_per": draw(st.sampled_from([1000, 1_000_000]))}
         if draw(st.booleans()):
             step = {name: usd for name, usd in draw(prices).items() if name in TOKENS}
@@ -115,6 +123,7 @@ def usages(draw: st.DrawFn) -> Usage:
             "cache_read_input_tokens", "cache_write_5m_input_tokens", "cache_write_1h_input_tokens",
             "cache_write_30m_input_tokens", "audio_input_tokens", "reasoning_output_tokens",
             "audio_output_tokens", "citation_tokens", "web_searches", "web_fetches", "images",
+            "image_output_tokens",
             "pages", "search_units", "input_characters", "audio_input_ms",
         )
     }  # fmt: skip
@@ -138,7 +147,7 @@ def usages(draw: st.DrawFn) -> Usage:
     model=st.sampled_from(MODELS),
     at=st.sampled_from(["2025-11-22T12:00:00Z", "2026-11-22T11:59:59.999Z", DAY]),
     batch=st.booleans(),
-    tier=st.sampled_from([None, "flex", "default", "batch"]),
+    tier=st.sampled_from([None, "flex", "Flex", "default", "batch"]),
     region=st.sampled_from([None, "us"]),
 )
 def test_agrees_with_the_price_book(

@@ -77,6 +77,11 @@ def test_unknown_models_are_unpriced() -> None:
     assert answer(BOOK, line(prices={"input_gpixels": "1"}))["quality"] == "unpriced"
 
 
+def test_a_mistyped_price_is_refused_and_does_not_make_its_tokens_free() -> None:
+    found = answer(BOOK, line(prices={"input_mtok": "1", "ouput_mtok": "2"}))
+    assert (found["quality"], found["error"]) == ("refused", "prices.ouput_mtok: unknown price")
+
+
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [

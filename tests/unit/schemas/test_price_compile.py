@@ -165,6 +165,10 @@ USED = Usage(input_tokens=1_000, output_tokens=100)
         ("anthropic", "claude-opus-4-6", False, None, "us", 8_250, True),
         ("anthropic", "claude-opus-4-6", True, None, "us", 4_125, True),
         ("anthropic", "claude-opus-4-6", False, None, "mars", 7_500, False),
+        # older models cost the same everywhere
+        ("anthropic", "claude-opus-4-5", False, None, "us", 7_500, True),
+        ("anthropic", "claude-sonnet-5", False, None, "US", 3_300, True),
+        ("openai", "gpt-4o", False, "Priority", None, 5_950, True),
         ("anthropic", "claude-opus-4-6", False, "priority", None, 7_500, False),
         # of others the region says where it ran
         ("openai", "gpt-4o", False, None, "eu", 3_500, True),
@@ -185,6 +189,15 @@ def test_batch_tier_and_region(
     cost = cost_of(provider, model, USED, context_of(batch, tier, region))
     assert cost is not None
     assert (cost.pico, cost.exact) == (paid * 10**6, exact)
+
+
+def test_a_batch_without_a_price_of_cached_tokens_is_exact_until_some_are_used() -> None:
+    """OpenAI's batch variant of gpt-4.1 has prices of input and output alone."""
+    some = Usage(input_tokens=1_000, output_tokens=100, cache_read_input_tokens=10)
+    for usage, batch, exact in ((USED, True, True), (some, True, False), (some, False, True)):
+        cost = cost_of("openai", "gpt-4.1", usage, context_of(batch, None, None))
+        assert cost is not None
+        assert cost.exact is exact
 
 
 def test_anthropics_fast_mode_is_a_tier() -> None:

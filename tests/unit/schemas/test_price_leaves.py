@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from spendstream.schemas.prices.book import ImagePrice, Prices, Rates, rates_of
 from spendstream.schemas.prices.details import cost_by
-from spendstream.schemas.prices.leaves import NO_DETAILS, Cost, details_of, plain_cost
+from spendstream.schemas.prices.leaves import Cost
 from spendstream.schemas.prices.units import LEAVES, PER, TOKENS
 from spendstream.schemas.usage import Usage
 from tests.support.price_usages import INPUT, OUTPUT, Parts
@@ -62,10 +62,9 @@ class TestText:
 
     def test_tokens_without_a_price_make_the_call_unpriced(self) -> None:
         prices = Prices("embedder", Rates(1, None, None, None))
-        for cost in (cost_by, plain_cost):
-            assert cost(prices, used(5)) is not None
-            assert cost(prices, used(5, 1)) is None
-            assert cost(Prices("m", Rates(None, None, None, 1)), used(5, 1)) is None
+        assert cost_by(prices, used(5)) is not None
+        assert cost_by(prices, used(5, 1)) is None
+        assert cost_by(Prices("m", Rates(None, None, None, 1)), used(5, 1)) is None
 
     def test_zero_is_a_price(self) -> None:
         cost = cost_by(Prices("m", Rates(0, None, None, 0)), cached(5, 2, 0, 3))
@@ -74,9 +73,9 @@ class TestText:
 
     def test_a_fee_per_request_is_a_leaf(self) -> None:
         prices = Prices("m", RATES, request=12 * 10**15)
-        for cost in (cost_by(prices, used()), plain_cost(prices, used())):
-            assert cost is not None
-            assert cost.leaves == (("requests", 1, 12 * 10**15, 12 * 10**9),)
+        cost = cost_by(prices, used())
+        assert cost is not None
+        assert cost.leaves == (("requests", 1, 12 * 10**15, 12 * 10**9),)
 
     @pytest.mark.parametrize(
         ("input_tokens", "paid"),
@@ -90,23 +89,6 @@ class TestText:
         cost = cost_by(prices, used(input_tokens, 1))
         assert cost is not None
         assert [leaf[2] for leaf in cost.leaves] == [paid, paid]
-
-    @given(
-        rates=st.builds(Rates, OPEN_RATE, OPEN_RATE, OPEN_RATE, OPEN_RATE),
-        uncached=COUNT,
-        read=COUNT,
-        write=COUNT,
-        output=COUNT,
-        request=st.sampled_from([0, 10**15]),
-    )
-    def test_plain_text_costs_the_same_on_the_short_way(
-        self, rates: Rates, uncached: int, read: int, write: int, output: int, request: int
-    ) -> None:
-        usage = cached(uncached + read + write, read, write, output)
-        prices = Prices("m", rates, ((1_000, RATES),), request)
-        assert details_of(usage) == NO_DETAILS
-        assert not prices.detailed
-        assert plain_cost(prices, usage) == cost_by(prices, usage)
 
 
 class TestDetails:
@@ -185,7 +167,6 @@ class TestDetails:
         assert quantities(cost) == {"output": 65, "output_reasoning": 25, "output_citation": 10}
         assert cost is not None
         assert cost.pico == 615
-        assert prices.detailed
         assert cost_by(Prices("m", RATES), usage) is None
 
     @pytest.mark.parametrize(
@@ -242,6 +223,39 @@ class TestDetails:
         prices = Prices("m", Rates(1, None, None, 2, {"output_image": 3}))
         assert quantities(cost_by(prices, usage)) == {"input": 10, "output_image": 500}
         assert cost_by(prices, used(10, images=1)) is None
+        # a model that is sold by its input, whose output is free: its images are not
+        by_input = Prices("m", Rates(1, None, None, 0))
+        assert cost_by(by_input, usage) is None
+        assert quantities(cost_by(by_input, used(10, 500))) == {"input": 10, "output": 500}
+        free = Prices("m", Rates(0, None, None, 0))
+        assert quantities(cost_by(free, usage)) == {"input": 10, "output": 500}
+
+    def test_images_that_were_charged_by_their_number_are_not_charged_by_tokens_too(self) -> None:
+        by_number = (ImagePrice(None, None, 10**16),)
+        for rates in (Rates(1, None, None, 2, {"output_image": 3}), Rates(1, None, None, 2)):
+            prices = Prices("m", rates, images=by_number)
+            cost = cost_by(prices, used(10, 520, image_output_tokens=500, images=1))
+            assert quantities(cost) == {"input": 10, "output": 20, "images": 1}
+            assert cost is not None
+            assert cost.exact
+            # which tokens are the images' was not said
+            cost = cost_by(prices, used(10, 520, reasoning_output_tokens=20, images=1))
+            assert quantities(cost) == {"input": 10, "output": 20, "images": 1}
+            assert cost is not None
+            assert not cost.exact
+        cost = cost_by(
+            Prices("m", Rates(1, None, None, None), images=by_number), used(9, 5, images=2)
+        )
+        assert quantities(cost) == {"input": 9, "images": 2}
+        assert cost is not None
+        assert cost.exact
+
+    def test_a_borrowed_price_makes_an_estimate_where_it_was_used(self) -> None:
+        prices = Prices("m", RATES, borrowed=frozenset({"cache_read"}))
+        for call, exact in ((cached(100, 0, 5, 7), True), (cached(100, 1, 5, 7), False)):
+            cost = cost_by(prices, call)
+            assert cost is not None
+            assert cost.exact is exact
 
 
 PRICED = st.dictionaries(st.sampled_from(sorted(TOKENS)), st.integers(0, 10**15)).map(

@@ -118,6 +118,27 @@ class TestWhichCounts:
             found = cost(prices, context=context_of(batch, tier, region))
             assert (found.pico, found.exact) == (millionths * 10**6, exact)
 
+    def test_a_published_entry_takes_back_the_others(self) -> None:
+        back = {key: said for key, said in entry().items() if key != "prices"}
+        back |= {"valid_from": "2026-06-01", "published": True}
+        prices = book(entry(), entry(when={"batch": True}), back)
+        assert cost(prices, time_ms=JUNE - 1).rule == "override openai/gpt-4o@2026-01-01"
+        assert cost(prices, time_ms=JUNE) == cost(book(), time_ms=JUNE)
+        # more conditions count before a later date, here too
+        batch = context_of(True, None, None)
+        assert cost(prices, time_ms=JUNE, context=batch).rule.endswith("@2026-01-01 +batch")
+
+    @pytest.mark.parametrize("model", ["openai/gpt-4o", "OpenAI/gpt-*"])
+    def test_litellms_names_carry_the_provider(self, model: str) -> None:
+        prices = book(entry(model, provider="litellm"))
+        for provider, name in (("litellm", "openai/gpt-4o"), ("openai", "gpt-4o")):
+            assert cost(prices, name, provider=provider).rule.startswith("override openai/gpt-")
+
+    def test_a_tier_is_the_same_in_capitals(self) -> None:
+        prices = book(entry(when={"tier": "Flex"}, prices={"input": "5", "output": "15"}))
+        for tier in ("flex", "FLEX"):
+            assert cost(prices, context=context_of(False, tier, None)).exact
+
     def test_the_last_of_equals_counts(self) -> None:
         prices = book(entry(), entry(prices={"input": "1", "output": "1"}))
         assert cost(prices).pico == 1_500 * 10**6
@@ -257,6 +278,8 @@ class TestAliases:
             "prices[0].prices.input: 999999999.000000000000000000001 USD is finer",
         ),
         ({"prices": [entry(prices={})]}, "prices[0].prices: required"),
+        ({"prices": [entry(published=True)]}, "prices[0].published: stands instead of prices"),
+        ({"prices": [entry(when={"tier": "DEFAULT"})]}, "prices[0].when.tier: 'DEFAULT' is the"),
         ({"prices": [entry(tokens_per=10)]}, "prices[0].tokens_per: Input should be 1000 or"),
         ({"prices": [entry(prices={"images": "1"})]}, "prices[0].prices.images: stands in"),
         (

@@ -66,6 +66,25 @@ def test_own_prices_are_the_charge_without_markup() -> None:
     assert int(other["charge_pico"]) * 2 == int(other["cost_pico"]) * 3
 
 
+@pytest.mark.parametrize(
+    ("more", "quality"),
+    [
+        ({"service_tier": "priority"}, "estimated"),  # which the list has a price for
+        ({"service_tier": "priority", **REPORTED}, "estimated"),
+        (REPORTED, "provider_reported"),
+    ],
+)
+def test_a_charge_that_is_an_estimate_makes_the_row_one(more: Any, quality: str) -> None:
+    plan = PlanFact(1, own=(("openai", "gpt-4o", "1", "2"),), reported=True)
+    row = row_of(plan, Call("e", NOON, more=more))
+    assert row["charge_pico"] == str(1_200_000_000)
+    assert row["cost_quality"] == quality
+    assert row_of(PlanFact(1, reported=True), Call("e", NOON, more=more))["cost_quality"] in (
+        "measured",
+        "provider_reported",
+    )
+
+
 def test_own_prices_hold_for_the_operators_aliases() -> None:
     driver = Driver(plan_table([PlanFact(1, own=(("openai", "gpt-4o", "1", "2"),))]))
     target = {"provider": "openai", "model": "gpt-4o"}
