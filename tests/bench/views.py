@@ -71,8 +71,20 @@ def body(number: int, rows: int) -> bytes:
 
 
 def insert(client: Client, lines: bytes, token: str) -> None:
-    settings = {**INSERT_SETTINGS, "insert_deduplication_token": token}
-    client.raw_insert(TABLE.name, TABLE.columns, lines, settings=settings, fmt="JSONEachRow")
+    settings = {
+        **INSERT_SETTINGS,
+        "insert_deduplication_token": token,
+        "input_format_skip_unknown_fields": 1,  # what came with a later migration
+    }
+    known = {
+        name
+        for (name,) in client.query(
+            "SELECT name FROM system.columns WHERE database = currentDatabase() AND table = {t:String}",
+            parameters={"t": TABLE.name},
+        ).result_rows
+    }
+    columns = [column for column in TABLE.columns if column in known]
+    client.raw_insert(TABLE.name, columns, lines, settings=settings, fmt="JSONEachRow")
 
 
 def quiet(client: Client) -> None:
