@@ -196,20 +196,14 @@ def _in_words(said: Mapping[str, Any]) -> str:
 
 def _moves(change: Mapping[str, Any]) -> list[str]:
     """Before and after, by leaf; nothing for a pattern."""
+    from spendstream.api.prices.words import moved, per
+
     if "after" not in change:
         return []
     before, after = (
-        {} if found is None else {_place(line): line["price_usd"] for line in found["prices"]}
-        for found in (change["before"], change["after"])
+        found["prices"] if found else () for found in (change["before"], change["after"])
     )
     return [
-        f"{place}: {before.get(place, 'no price')} → {after.get(place, 'no price')}"
-        for place in dict.fromkeys((*before, *after))
-        if before.get(place) != after.get(place)
+        f"{place}, {per(place.leaf)}: {old or 'no price'} → {new or 'no price'}"
+        for place, old, new in moved(before, after)
     ]
-
-
-def _place(line: Mapping[str, Any]) -> str:
-    above = f" above {line['input_above']:,}" if "input_above" in line else ""
-    kind = " ".join(str(line[name]) for name in ("size", "quality") if line.get(name))
-    return f"{line['leaf']}{above}{f' {kind}' if kind else ''}, {line['per']}"
