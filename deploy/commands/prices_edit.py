@@ -166,6 +166,8 @@ def _add(wanted: Overrides, expect: int | None, why: str | None, dry_run: bool, 
         say(f"  {_in_words(change['adds'])}")
         for line in _moves(change):
             say(f"    {line}")
+        for note in change["notes"]:
+            say(f"    note: {note}")
     if not changes:
         say("nothing is added: all of it is there")
     elif dry_run:

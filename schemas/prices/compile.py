@@ -109,6 +109,14 @@ def published_prices(
     return None if listed is None else listed.at(time_ms, time_ms % DAY_MS, PLAIN)
 
 
+def variant_conditions(provider: str, model: str) -> list[dict[str, str]]:
+    """For which calls a model's list has prices of their own: `{"processing": "batch"}`."""
+    listed = _listed(canonical_provider(provider), model)
+    # who resells a model has not the seller's variants
+    variants = (listed.model.price_variants if listed is not None and listed.own else None) or ()
+    return [dict(conditions) for conditions in {tuple(one.when.items()): 0 for one in variants}]
+
+
 def read_providers(data: bytes) -> list[Provider]:
     """Those of a `data.json` that genai-prices publishes for its next version.
 

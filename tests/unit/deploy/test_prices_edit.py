@@ -138,10 +138,14 @@ def test_what_changes_is_told_before_it_is_done(prices: Prices, topic: Topic, fi
     found = prices.json("diff", file)
     assert found["versions"] == []
     assert [sorted(one) for one in found["changes"]] == [
-        ["adds", "after", "before"],
-        ["adds"],
-        ["adds", "after", "before"],
+        ["adds", "after", "before", "notes"],
+        ["adds", "notes"],
+        ["adds", "after", "before", "notes"],
     ]
+    notes = [one["notes"] for one in found["changes"]]
+    assert notes[1:] == [[], []]
+    assert all(f"    note: {note}" in told for note in notes[0])
+    assert [note for note in notes[0] if note.startswith("batch calls are priced by this entry")]
     assert found["changes"][2]["before"] is None
 
 
