@@ -10,7 +10,7 @@ from clickhouse_connect.driver.client import Client
 
 from spendstream.api.jobs.checks.judges import record_number
 from spendstream.api.prices.rows import CALL, Row, by_model, price_again, stored_leaves
-from spendstream.api.prices.words import per, usd_of
+from spendstream.api.prices.words import per, source_of, usd_of
 from spendstream.api.reports import plain
 from spendstream.schemas import DEFAULT_PLAN, Plan
 from spendstream.schemas.charge import charge_of, parts_of
@@ -89,7 +89,7 @@ def explain(
         "cost_usd": _usd(row["cost"]),
         "quality": row["cost_quality"],
         "rule": row["price_rule"] or None,
-        "source": _source(row["price_rule"]),
+        "source": source_of(row["price_rule"]),
         "price_version": row["price_version"],
         "charge_usd": _usd(row["charge"]),
         "charge_is": charge.how,
@@ -113,7 +113,7 @@ def _lines(row: Row, leaves: Sequence[PricedLeaf], rule: str) -> list[dict[str, 
             "per": per(leaf),
             "cost_usd": usd_string(cost),
             "rule": rules[model],
-            "source": _source(rules[model]),
+            "source": source_of(rules[model]),
         }
         for model, own in parts
         for leaf, quantity, price, cost in own
@@ -131,15 +131,6 @@ def _rules(models: list[str], rule: str) -> dict[str, str]:
         return dict(zip(different, rules, strict=True))
     known = {models[0]: rules[0]} if len(rules) < len(different) else {}
     return dict.fromkeys(different, rule) | known
-
-
-def _source(rule: str) -> str | None:
-    if not rule:
-        return None
-    operator = [one.startswith("override ") for one in rule.split(", ")]
-    if all(operator):
-        return "control.prices"
-    return "genai-prices and control.prices" if any(operator) else "genai-prices"
 
 
 def _charge(row: Row, plans: Mapping[int, Plan], prices: Sequence[PriceVersion]) -> _Charge:

@@ -27,6 +27,16 @@ def per(leaf: str) -> str:
     return "1,000,000 tokens" if leaf in TOKENS else _PER[leaf]
 
 
+def source_of(rule: str) -> str | None:
+    """Whose prices a rule, or several with a comma between them, names; None: there is none."""
+    if not rule:
+        return None
+    operator = [one.startswith("override ") for one in rule.split(", ")]
+    if all(operator):
+        return "control.prices"
+    return "genai-prices and control.prices" if any(operator) else "genai-prices"
+
+
 def usd_of(leaf: str, atto: int) -> str:
     """Decimal string of USD; exact."""
     usd = (Decimal(atto) / UNITS[leaf].atto).normalize()

@@ -14,7 +14,7 @@ from spendstream.deploy.commands.prices_edit import Provider
 from spendstream.deploy.commands.report import moment
 from spendstream.deploy.console import CommandError, out, print_json, say, working
 from spendstream.deploy.home import Home
-from spendstream.deploy.moments import now_ms
+from spendstream.deploy.moments import iso, now_ms
 from spendstream.deploy.settings import Settings, load
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def show(
 ) -> None:
     """A model's prices, each with its unit, and where they come from. Exit code 1: it has none."""
     from spendstream.api.jobs.control_prices import read_versions
-    from spendstream.api.prices.words import lines_of
+    from spendstream.api.prices.words import lines_of, source_of
     from spendstream.schemas.period import to_ms
     from spendstream.schemas.prices.compile import compile_book
     from spendstream.schemas.prices.context import context_of
@@ -57,23 +57,40 @@ def show(
     found = {
         "provider": provider,
         "model": model,
+        "batch": batch,
+        "service_tier": tier,
+        "region": region,
+        "at": iso(at_ms),
         "rule": prices.rule,
+        "source": source_of(prices.rule),
         "exact": prices.exact,
         "price_version": book.version,
         "prices": lines_of(prices),
     }
     if json:
         print_json(found)
-        return
-    say(f"{prices.rule}; {book.version}")
-    if not prices.exact:
-        say("an estimate: a condition of the call has no price of its own")
-    table = _table("leaf", "above input", "USD", "for")
-    for line in lines_of(prices):
-        above = f"{line['input_above']:,}" if "input_above" in line else ""
-        kind = " ".join(filter(None, (line["leaf"], line.get("size"), line.get("quality"))))
-        table.add_row(kind, above, line["price_usd"], line["per"])
+    else:
+        show_prices(found)
+
+
+def show_prices(found: dict[str, Any]) -> None:
+    """The lines, and what holds for what is in none of them."""
+    lines, kind = found["prices"], _kind(found)
+    say(f"{_name(found)}{f' ({kind})' if kind else ''} at {found['at']}")
+    say(f"by {found['rule']} of {found['source']}; price version {found['price_version']}")
+    if not found["exact"]:
+        say(f"such calls ({kind}) are estimates: not all of that has a price of its own")
+    above = ("of calls with an input above",) if any("input_above" in one for one in lines) else ()
+    table = _table("what", "USD", "for", *above)
+    for line in lines:
+        what = " ".join(filter(None, (line["leaf"], line.get("size"), line.get("quality"))))
+        start = f"{line['input_above']:,} tokens" if "input_above" in line else ""
+        table.add_row(what, line["price_usd"], line["per"], *(start for _ in above))
     out.print(table)
+    say(
+        "Cached, reasoning, audio, image and video tokens that are not listed cost what the input "
+        "or output around them costs; a call that uses anything else that is not listed is unpriced."
+    )
 
 
 def explain(
@@ -300,7 +317,7 @@ def _servers(settings: Settings) -> str | None:
 
 def _table(*columns: str) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
-    numbers = ("above input", "quantity", "USD", "price", "calls", "then", "now")
+    numbers = ("quantity", "USD", "price", "calls", "then", "now")
     for column in columns:
         right = column in (*numbers, "installed", "newer")
         table.add_column(column, justify="right" if right else "left", overflow="fold")
