@@ -89,7 +89,8 @@ def show_prices(found: dict[str, Any]) -> None:
     out.print(table)
     say(
         "Cached, reasoning, audio, image and video tokens that are not listed cost what the input "
-        "or output around them costs; a call that uses anything else that is not listed is unpriced."
+        "or output around them costs; a call that uses anything else that is not listed is "
+        "unpriced."
     )
 
 

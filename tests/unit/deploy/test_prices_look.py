@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from spendstream.deploy.commands import prices_look
 from spendstream.deploy.commands.prices_look import show_check, show_sum
+from spendstream.deploy.console import PlainConsole
 
 OURS = ("override openai/ours@2026-01-01", "control.prices")
 LISTED = ("openai/gpt-4o", "genai-prices")
@@ -57,7 +59,7 @@ def event(**more: Any) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(prices_look, "out", PlainConsole(width=200))
 
 
 def test_one_rule_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
