@@ -64,8 +64,9 @@ def set_price(
 ) -> None:
     """Add one model's prices. What was priced before stays as it is.
 
-    They are all that the model costs from then on: what is not named has no price,
-    and a call that used it is unpriced. Long contexts, images by size, hours of the
+    They are all that the model costs from then on. Cached, reasoning and other
+    parts of the tokens that are not named cost what is around them; a call that
+    used anything else that is not named is unpriced. Long contexts, images by size, hours of the
     day and aliases: `spendstream prices import`.
     """
     from spendstream.schemas.prices.overrides import parse_overrides
