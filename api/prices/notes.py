@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from spendstream.api.prices.words import lines_of
 from spendstream.schemas.prices.book import Context, PriceBook, Prices
-from spendstream.schemas.prices.compile import canonical_provider, variant_conditions
+from spendstream.schemas.prices.compile import canonical, variant_conditions
 from spendstream.schemas.prices.context import STANDARD, context_of
 from spendstream.schemas.prices.extras import has_regions
 from spendstream.schemas.prices.overrides import Entry
@@ -100,7 +100,7 @@ def _narrower(entry: Entry) -> Iterable[Kind]:
             # others are nothing that an event says
             if said.keys() <= {"processing", "service_tier", "speed"}
         ]
-    if not own.region and has_regions(canonical_provider(entry.provider)):
+    if not own.region and has_regions(canonical(entry.provider, entry.model)[0]):
         found.append(own._replace(region="us"))
     standard = STANDARD["service_tier"]
     return dict.fromkeys(one for one in found if one.tier not in standard)

@@ -43,11 +43,11 @@ def set_price(
     provider: Provider,
     model: Model,
     prices: Annotated[
-        list[Any],
+        list[Any] | None,
         typer.Argument(
             parser=named_price, metavar="LEAF=USD…", help="Like input=2.50 output=10: all there is."
         ),
-    ],
+    ] = None,
     valid_from: Annotated[
         str | None, typer.Option("--from", metavar="TIME", help="UTC; now where not given.")
     ] = None,
@@ -57,6 +57,9 @@ def set_price(
     batch: Annotated[bool, typer.Option("--batch", help="Of calls in a batch.")] = False,
     tier: Annotated[str | None, typer.Option(help="Of this service tier.")] = None,
     region: Annotated[str | None, typer.Option(help="Of this region.")] = None,
+    published: Annotated[
+        bool, typer.Option("--published", help="No price of yours: genai-prices' hold again.")
+    ] = False,
     expect: Expect = None,
     why: Why = None,
     dry_run: DryRun = False,
@@ -75,14 +78,16 @@ def set_price(
     if batch:
         when["batch"] = True
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    entry = {
+    entry: dict[str, object] = {
         "provider": provider,
         "model": model,
         "valid_from": valid_from or now,
         "when": {name: value for name, value in when.items() if value is not None},
         "tokens_per": tokens_per,
-        "prices": dict(prices),
+        "prices": dict(prices or ()),
     }
+    if published:
+        entry["published"] = True
     _add(parse_overrides({"prices": [entry]}), expect, why, dry_run, json)
 
 
@@ -201,6 +206,8 @@ def _in_words(said: Mapping[str, Any]) -> str:
         else f"{name} {'-'.join(value) + ' UTC' if name == 'between' else value}"
         for name, value in said.get("when", {}).items()
     )
+    if said.get("published"):
+        return f"{name}{f' ({when})' if when else ''}: genai-prices' hold again"
     prices = said.get("prices", {})
     unit = f"{said.get('tokens_per', 1_000_000):,} tokens"
     parts = [_tokens({leaf: usd for leaf, usd in prices.items() if leaf in TOKENS}, unit)]

@@ -207,6 +207,16 @@ prices:
     assert "written at" not in none
 
 
+def test_a_price_is_taken_back(prices: Prices) -> None:
+    model = ("openai", "gpt-4o", "--from", "2026-01-01")
+    prices.run("set", *model, "input=1", "output=2")
+    taken = prices.run("set", *model[:3], "2026-02-01", "--published")
+    assert "openai/gpt-4o from 2026-02-01: genai-prices' hold again" in taken
+    assert "input, 1,000,000 tokens: 1 → 2.5" in taken
+    assert "note" not in taken
+    assert "prices: required" in prices.run("set", *model, code=2)
+
+
 def test_what_is_shown_says_for_which_calls_and_whose_it_is(prices: Prices, file: str) -> None:
     listed = prices.run("show", "openai", "gpt-4o", "--at", "2026-06-01")
     assert "openai/gpt-4o at 2026-06-01T00:00:00Z" in listed
