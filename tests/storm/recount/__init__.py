@@ -38,7 +38,7 @@ def recount(
     read = read_outputs(log, found)
     ledger, stored = Ledger(plans, opened(read)), Stored()
     priced: Counter[tuple[str, int]] = Counter()
-    for row in counted(log, traffic, inputs, found):
+    for row in counted(log, traffic, inputs, plans, found):
         ledger.take(row)
         stored.take(row)
         priced[row.topic, row.partition] += 1

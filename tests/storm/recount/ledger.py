@@ -80,7 +80,7 @@ class Ledger:
                     self._month(account, limit, row, own)
                 else:
                     self._minute(account, limit, row)
-        if row.cost:
+        if row.bill.charge:
             self._book(account, row)
 
     def _month(self, account: Account, limit: LimitFact, row: Counted, own: str) -> None:
@@ -113,7 +113,7 @@ class Ledger:
 
     def _book(self, account: Account, row: Counted) -> None:
         period = account.periods[row.period]
-        period.booked += row.cost or 0
+        period.booked += row.bill.charge or 0
         period.last_ms = row.now_ms
         credit = account.plan.credit
         for percent in DEFAULT_THRESHOLDS:
@@ -148,8 +148,8 @@ def _add(sums: Sums, row: Counted) -> None:
     if row.call.input_tokens is not None and row.call.status != "blocked":
         sums.input_tokens += row.call.input_tokens
         sums.output_tokens += row.call.output_tokens
-    if row.cost is None:
+    sums.charge += row.bill.charge or 0
+    if row.bill.cost is None:
         sums.unpriced += 1
     else:
-        sums.cost += row.cost
-        sums.charge += row.cost
+        sums.cost += row.bill.cost
