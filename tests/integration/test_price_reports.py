@@ -189,7 +189,9 @@ def test_a_retired_model_that_nobody_calls_any_more_asks_for_nothing(
 
 def test_what_was_unpriced_and_has_a_price_by_now_is_said(figures: Figures) -> None:
     entry = {"provider": "openai", "model": "unheard-of", "valid_from": "2026-01-01"}
-    book = compile_book(parse_overrides({"prices": [entry | {"prices": {"input": "1"}}]}))
+    book = compile_book(
+        parse_overrides({"prices": [entry | {"prices": {"input": "1", "output": "1"}}]})
+    )
     (unpriced,) = check_prices(figures.client, book, NOON)["unpriced"]
     assert (unpriced["model"], unpriced["priced_now"]) == ("unheard-of", True)
 
