@@ -20,6 +20,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
+from genai_prices.data_snapshot import find_provider_by_id, get_snapshot
+
 Plain = Mapping[str, Any]
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -227,9 +229,11 @@ def _ms(moment: str) -> int:
 
 
 def known_as(provider: str) -> str:
-    """A provider by genai-prices' id, where ALIASES has one."""
+    """A provider by genai-prices' id, where ALIASES or its own rules know one."""
     lowered = provider.strip().lower()
-    return ALIASES.get(lowered, lowered)
+    name = ALIASES.get(lowered, lowered)
+    found = find_provider_by_id(get_snapshot().providers, name)
+    return name if found is None else found.id
 
 
 def known_by(provider: str, model: str) -> tuple[str, str]:

@@ -182,7 +182,7 @@ class Prices:
             if entry is not None:
                 said = asked(entry, event["input_tokens"])
                 shares = tuple(_Share(*share) for share in said.tokens)
-                seller, of = entry["known_as"], entry["known_model"]
+                seller, of = entry["known_as"], names[-1]
                 return _Sold(dict(said.published), shares, seller, of, images=said.images)
             other = None if followed else operator.alias(event, provider, names)
             if other is None:
@@ -197,11 +197,12 @@ class Prices:
         said = _said(event) if listed else {}
         # without a rule by time of day, a price holds for whole days in UTC
         time = time_ms if _by_time_of_day(model) else time_ms // 86_400_000
-        key = (time, seller, model.id, f"{said} {region}")
+        key = (time, seller, model.id, f"{said} {region} {listed}")
         if key not in self._sold:
             moment = datetime.fromtimestamp(time_ms / 1000, UTC)
             prices = model.get_prices(moment, said)
-            self._sold[key] = _sold(prices, seller, model.id, region)
+            terms = seller if listed else ""  # its own terms, which none that resells it has
+            self._sold[key] = _sold(prices, terms, model.id, region)
         return self._sold[key]
 
     def _model(self, provider: str, name: str) -> tuple[str, ModelInfo, bool] | None:
@@ -252,8 +253,11 @@ def _sold(prices: ModelPrice, seller: str, model: str, region: str) -> _Sold:
 
 def _generation(model: str) -> tuple[int, ...]:
     """`claude-opus-4-6` → (4, 6), `claude-sonnet-5` → (5,); names before 4 stood otherwise."""
-    numbers = []
-    for part in model.split("-")[2:4]:
+    numbers: list[int] = []
+    parts = model.split("-")
+    if len(parts) < 3 or parts[1].isdigit():
+        return ()
+    for part in parts[2:4]:
         if not part.isdigit() or len(part) > 2:
             break
         numbers.append(int(part))
@@ -300,10 +304,11 @@ def _tokens(event: Mapping[str, Any], sold: _Sold, images_paid: bool) -> Cost | 
     counts = {"input_tokens": total, "output_tokens": event.get("output_tokens") or 0}
     for ours, theirs in COUNTS.items():
         counts[theirs] = event.get(ours) or 0
-    if images_paid:
+    if event.get("images") and not counts["output_image_tokens"]:
         others = sum(counts[f"output_{kind}_tokens"] for kind in ("reasoning", "audio", "video"))
-        unsaid = max(counts["output_tokens"] - others, 0)
-        counts["output_tokens"] -= counts["output_image_tokens"] or unsaid
+        counts["output_image_tokens"] = max(counts["output_tokens"] - others, 0)
+    if images_paid:
+        counts["output_tokens"] -= counts["output_image_tokens"]
         counts["output_image_tokens"] = 0
     divided: list[int] = []
     for share in sold.tokens:
@@ -324,14 +329,16 @@ def _fits(side: str, shares: tuple[_Share, ...], divided: list[int], tokens: int
     and must have been written to a cache, or have been thought, are charged once: as that."""
     places = {share.counted_as: at for at, share in enumerate(shares) if share.side == side}
     rest = places.get(f"{side}_tokens")
-    if rest is None:
-        return tokens == sum(divided[at] for at in places.values())
-    for kind in ("video", "image", "audio"):
+    twice = sum(divided[at] for at in places.values() if at != rest) - tokens
+    for kind in ("video", "image", "audio", "reasoning"):
         at = places.get(f"{side}_{kind}_tokens")
-        if at is not None and divided[rest] < 0:
-            twice = min(divided[at], -divided[rest])
-            divided[at] -= twice
-            divided[rest] += twice
+        if at is not None and twice > 0:
+            less = min(divided[at], twice)
+            divided[at] -= less
+            twice -= less
+    if rest is None:
+        return twice == 0
+    divided[rest] = -twice
     return True
 
 
@@ -380,7 +387,10 @@ def _sold_beside(event: Mapping[str, Any], sold: _Sold) -> bool:
 
 
 def _sells_output(sold: _Sold) -> bool:
-    """Or is free: what is sold by its input alone makes no images."""
+    """Or is free: what is sold by its input alone makes no images. One with a price of some images
+    has it for them alone."""
+    if sold.images:
+        return False
     usd = {
         name: price.base if isinstance(price, TieredPrices) else price
         for name, price in sold.published.items()

@@ -172,14 +172,14 @@ def _images(body: Object, found: Found) -> None:
     """The Images API, whole or the last event of its stream: tokens, and how many images."""
     if text(body, "type") in _DRAWN:
         images = 1
-        if not _first_block(found.block, _OUTPUT_DETAILS):
-            # "the number of image tokens in the output image"
-            found.counts["image_output_tokens"] = found.counts["output_tokens"]
     elif isinstance(body.get("data"), list) and "created" in body and "choices" not in body:
         images = len(body["data"])
     else:
         return
     found.counts["images"] = images
+    if not _first_block(found.block, _OUTPUT_DETAILS):
+        # "the number of image tokens in the output image"
+        found.counts["image_output_tokens"] = found.counts["output_tokens"]
     found.image_size, found.image_quality = text(body, "size"), text(body, "quality")
     _by_another(block(body, "svg_usage"), None, found)
 

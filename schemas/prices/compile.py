@@ -74,13 +74,22 @@ def compile_book(overrides: Overrides = NO_OVERRIDES) -> PriceBook:
 
 
 def canonical(provider: str, model: str) -> tuple[str, str]:
-    """A reference with genai-prices' id of the provider, where `ALIASES` has one. LiteLLM's names
-    of models carry their provider: `litellm` and `groq/llama-4` are `groq` and `llama-4`."""
+    """A reference with genai-prices' id of the provider, where it has one. LiteLLM's names of
+    models carry their provider: `litellm` and `groq/llama-4` are `groq` and `llama-4`."""
     provider = provider.strip().lower()
     if provider == "litellm" and "/" in model:
         provider, _, model = model.partition("/")
         provider = provider.strip().lower()
-    return ALIASES.get(provider, provider), model
+    return _provider_id(provider), model
+
+
+@lru_cache(maxsize=4096)
+def _provider_id(name: str) -> str:
+    from genai_prices.data_snapshot import find_provider_by_id
+
+    name = ALIASES.get(name, name)
+    found = find_provider_by_id(_providers(), name)
+    return name if found is None else found.id
 
 
 @lru_cache(maxsize=1)
@@ -185,7 +194,7 @@ class _Source:
             if alias.matcher.fits(reference)
         ]
         entries = [entry for entry in self._entries if entry.matcher.fits(reference)]
-        return _Candidates(entries, aliases, listed if self._listed else None)
+        return _Candidates(reference, entries, aliases, listed if self._listed else None)
 
 
 class _Candidates:
@@ -193,10 +202,12 @@ class _Candidates:
 
     def __init__(
         self,
+        reference: Reference,
         entries: list[CompiledEntry],
         aliases: list[tuple[CompiledAlias, _Candidates]],
         listed: Listed | None,
     ) -> None:
+        self._reference = reference
         self._entries = entries
         self._aliases = aliases
         self._listed = listed
@@ -214,7 +225,7 @@ class _Candidates:
             if entry.span.holds(time_ms, of_day_ms) and entry.fits(context):
                 if entry.is_published:
                     break
-                return entry.at(context)
+                return entry.at(context, self._reference)
         for alias, target in self._aliases:
             if alias.span.holds(time_ms, of_day_ms):
                 return target.at(time_ms, of_day_ms, context)

@@ -58,7 +58,8 @@ def cost_by(prices: Prices, usage: Any) -> Cost | None:
     if beside is None:
         return None
     told = not prices.by_tokens and any(leaf[0] not in _BY_TOOLS for leaf in beside)
-    by_number = bool(usage.images) and any(leaf[0] == "images" for leaf in beside)
+    by_images = bool(usage.images)
+    images_paid = by_images and any(leaf[0] == "images" for leaf in beside)
     if usage.citation_tokens:
         price = rates_for(prices, usage.input_tokens).details.get("output_citation")
         if price is None:
@@ -69,19 +70,19 @@ def cost_by(prices: Prices, usage: Any) -> Cost | None:
     if told:
         # sold by the hour or page, which were paid: tokens are only told (Voxtral, Mistral OCR)
         return _sum(prices, beside, exact=True)
-    return _of_tokens(prices, usage, beside, by_number)
+    return _of_tokens(prices, usage, beside, by_images, images_paid)
 
 
 def cost_of_tokens(prices: Prices, tokens: Any) -> Cost | None:
     """As `cost_by`, of another model's tokens inside a response: no request of their own."""
-    return _of_tokens(prices, tokens, [])
+    return _of_tokens(prices, tokens, [], by_images=False, images_paid=False)
 
 
 def _of_tokens(
-    prices: Prices, tokens: Any, beside: list[PricedLeaf], images_paid: bool = False
+    prices: Prices, tokens: Any, beside: list[PricedLeaf], by_images: bool, images_paid: bool
 ) -> Cost | None:
     rates = rates_for(prices, tokens.input_tokens)
-    inputs, outputs = _input(rates, tokens), _output(rates, tokens, images_paid)
+    inputs, outputs = _input(rates, tokens), _output(rates, tokens, by_images, images_paid)
     if inputs is None or outputs is None:
         return None
     exact = inputs.exact and outputs.exact
@@ -156,19 +157,30 @@ def _input(rates: Rates, usage: Any) -> _Total | None:
     return _with_rest(total, "input", rates.input)
 
 
-def _output(rates: Rates, usage: Any, images_paid: bool) -> _Total | None:
-    """`images_paid`: by their number, so that their tokens are only told."""
+def _output(rates: Rates, usage: Any, by_images: bool, images_paid: bool) -> _Total | None:
+    """
+    Args:
+        by_images: the call made images.
+        images_paid: by their number, so that their tokens are only told.
+    """
     total = _Total(usage.output_tokens)
     own = rates.details
-    if images_paid and total.left:
-        others = sum(count_of(usage) for name, count_of in _OUTPUT_KINDS if name != "output_image")
-        total.left -= usage.image_output_tokens or max(total.left - others, 0)
+    drawn = usage.image_output_tokens
+    if by_images and total.left and not drawn:
         # which tokens were the images' was not said: all that nothing was said of may have been
-        total.exact = bool(usage.image_output_tokens) or rates.output is None
+        others = sum(count_of(usage) for name, count_of in _OUTPUT_KINDS if name != "output_image")
+        drawn = max(total.left - others, 0)
+        total.exact = images_paid and rates.output is None
+    if images_paid:
+        total.left -= drawn
     for name, tokens_of in _OUTPUT_KINDS if own else ():
         price = own.get(name)
-        if price is not None and not (images_paid and name == "output_image"):
+        if price is None:
+            continue
+        if name != "output_image":
             total.take(name, tokens_of(usage), price)
+        elif not images_paid:
+            total.take(name, drawn, price)
     return _with_rest(total, "output", rates.output)
 
 
@@ -189,7 +201,7 @@ def _leaves_beside(prices: Prices, usage: Any) -> list[PricedLeaf] | None:
             continue
         price = _image_price(prices, usage) if name == "images" else prices.beside.get(name)
         if price is None:
-            if name == "images" and usage.output_tokens and _sells_output(prices):
+            if name == "images" and usage.output_tokens and _draws_by_tokens(prices):
                 continue  # charged by its tokens; the number is only told
             return None
         if name in PER:
@@ -201,10 +213,12 @@ def _leaves_beside(prices: Prices, usage: Any) -> list[PricedLeaf] | None:
     return leaves
 
 
-def _sells_output(prices: Prices) -> bool:
-    """Whether output costs anything by its tokens, or the model is free: one that is sold by its
-    input alone makes no images for nothing."""
+def _draws_by_tokens(prices: Prices) -> bool:
+    """Whether images cost their tokens: where some have a price by number, the others have none;
+    and a model that is sold by its input alone, and is not free, makes none for nothing."""
     rates = prices.rates
+    if prices.images:
+        return False
     return bool(rates.output or rates.details.get("output_image") or not rates.input)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from functools import cached_property
 from typing import NamedTuple
 
 from spendstream.schemas.period import to_ms
@@ -12,17 +11,23 @@ from spendstream.schemas.prices.book import PLAIN, Context, ImagePrice, Prices, 
 from spendstream.schemas.prices.context import BATCH, says
 from spendstream.schemas.prices.extras import has_regions, terms_of
 from spendstream.schemas.prices.overrides import Alias, Entry, exact_atto
+from spendstream.schemas.prices.published import Terms
 from spendstream.schemas.prices.times import Span
 from spendstream.schemas.prices.units import TOKENS, UNITS
 
 
 class Reference(NamedTuple):
     """A model as a call names it: the provider by genai-prices' id where it has one, in lower case,
-    and by which other name genai-prices knows the model."""
+    and by which other name genai-prices knows the model. Its terms go by that one, if it has one.
+    """
 
     provider: str
     model: str
     listed_as: str | None = None
+
+    @property
+    def known_as(self) -> str:
+        return self.listed_as or self.model
 
 
 class Matcher:
@@ -42,7 +47,7 @@ class Matcher:
 
 
 class CompiledEntry:
-    """An entry of the operator's, in integers when it is first asked for."""
+    """An entry of the operator's."""
 
     def __init__(self, entry: Entry, provider: str, model: str, place: int) -> None:
         """`provider` and `model` are the entry's, by their canonical names; `place` is its own in
@@ -81,17 +86,17 @@ class CompiledEntry:
     def fits(self, context: Context) -> bool:
         return all(says(context, name, value) for name, value in self._conditions)
 
-    def at(self, context: Context) -> Prices:
-        """Its prices; an estimate where the call has a condition that the entry does not name."""
+    def at(self, context: Context, reference: Reference) -> Prices:
+        """Its prices of a model; an estimate where it does not name the call's conditions."""
         named = {name for name, _ in self._conditions}
         exact = all(
             name in named or (name == "region" and not has_regions(self._provider))
             for name, _ in context
         )
-        return self._prices if exact else replace(self._prices, exact=False)
+        prices = self._prices(terms_of(self._provider, reference.known_as, PLAIN))
+        return prices if exact else replace(prices, exact=False)
 
-    @cached_property
-    def _prices(self) -> Prices:
+    def _prices(self, terms: Terms) -> Prices:
         entry = self._entry
         atto = {leaf: self._atto(leaf, usd) for leaf, usd in entry.prices.items()}
         tiers = []
@@ -105,7 +110,6 @@ class CompiledEntry:
             ImagePrice(image.size, image.quality, exact_atto(image.price, UNITS["images"].atto))
             for image in entry.images
         )
-        terms = terms_of(self._provider, self._model.lower(), PLAIN)
         return Prices(
             self._rule(),
             rates,

@@ -17,7 +17,7 @@ from spendstream.schemas.period import to_ms
 from spendstream.schemas.prices.book import Context, Prices
 from spendstream.schemas.prices.context import says
 from spendstream.schemas.prices.extras import knows_region, terms_of
-from spendstream.schemas.prices.published import prices_of
+from spendstream.schemas.prices.published import NO_TERMS, prices_of
 from spendstream.schemas.prices.times import ALWAYS, Span, Window
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class Listed(NamedTuple):
         rule = f"{self.seller}/{self.model.id}{when}"
         missing = {name for name, value in context if self._is_missing(name, value)}
         own: dict[str, Any] = {}
+        exact = not missing
         conditioned = False
         for variant in (self.model.price_variants or ()) if self.own else ():
             conditions = variant.when
@@ -51,19 +52,20 @@ class Listed(NamedTuple):
                 says(context, name, value) for name, value in conditions.items()
             ):
                 continue
-            conditioned = True
-            missing -= conditions.keys()
-            if "speed" in conditions:  # an event says it as its tier
-                missing.discard("service_tier")
+            # of several the first prices the call: it must be for all of the call's conditions
+            if not conditioned:
+                conditioned = True
+                said = set(conditions) | ({"service_tier"} if "speed" in conditions else set())
+                exact = missing <= said  # an event says its speed as its tier
             rule += f" +{'+'.join(conditions.values())}{named(variant.constraint)}"
             for name, price in vars(variant.prices).items():
                 if price is not None:
                     own.setdefault(name, price)
-        terms = terms_of(self.seller, self.model.id, context)
+        terms = terms_of(self.seller, self.model.id, context) if self.own else NO_TERMS
         if terms.times is not None:
             rule += f" ×{terms.times}"
         borrowed = published.keys() - own.keys() if conditioned else ()
-        return prices_of(rule, {**published, **own}, terms, not missing, borrowed)
+        return prices_of(rule, {**published, **own}, terms, exact, borrowed)
 
     def _standard(self, time_ms: int, of_day_ms: int) -> tuple[dict[str, Any], str]:
         """Published prices without their variants, and the name of their condition."""
@@ -77,7 +79,7 @@ class Listed(NamedTuple):
 
     def _is_missing(self, name: str, value: str) -> bool:
         """Whether a condition needs a variant, for the cost to be no estimate."""
-        return name != "region" or not knows_region(self.seller, value)
+        return name != "region" or (self.own and not knows_region(self.seller, value))
 
 
 def _set(prices: Any) -> dict[str, Any]:

@@ -111,6 +111,7 @@ class Entry(Model):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        _check_gateway(self.provider, self.model)
         if self.published and (self.prices or self.images or self.long_context):
             raise ValueError("published: stands instead of prices")
         if not self.prices and not self.images and not self.published:
@@ -164,6 +165,11 @@ class Alias(Model):
     valid_from: Moment
     same_as: Target
 
+    @model_validator(mode="after")
+    def _has_a_provider(self) -> Self:
+        _check_gateway(self.provider, self.model)
+        return self
+
 
 class Overrides(Model):
     """Entries and aliases, in the order in which they were added."""
@@ -173,6 +179,12 @@ class Overrides(Model):
 
 
 NO_OVERRIDES: Final = Overrides()
+
+
+def _check_gateway(provider: str, model: str) -> None:
+    """A call's model in LiteLLM is one of its provider's, and so is asked for by that."""
+    if provider.strip().lower() == "litellm" and "*" in model.partition("/")[0]:
+        raise ValueError("model: litellm's names begin with their provider, like openai/gpt-4o")
 
 
 def parse_overrides(document: object) -> Overrides:

@@ -21,6 +21,11 @@ Published: TypeAlias = Mapping[str, Any]
 """USD by genai-prices' name of the price: a Decimal, or what has `base` and ascending `tiers` with
 `start` and `price` (genai-prices' `TieredPrices`)."""
 
+_BY_CONDITION: Final = frozenset(
+    {"input_audio_time", "output_audio_time", "input_characters", "pages"}
+)
+"""What a model is sold by instead of tokens; its searches and fees are the same in a batch."""
+
 FREE: Final = Rates(0, None, None, 0)
 
 
@@ -80,7 +85,9 @@ def prices_of(
         minimum_audio_ms=terms.minimum_audio_ms,
         exact=exact,
         borrowed=frozenset(
-            leaf for leaf in tokens if any(key in borrowed for key in TOKENS[leaf].keys)
+            leaf
+            for leaf in (*tokens, *(beside.keys() & _BY_CONDITION))
+            if any(key in borrowed for key in UNITS[leaf].keys)
         ),
     )
 

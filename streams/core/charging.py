@@ -4,7 +4,8 @@ Which cost counts where the provider or the caller has reported one is the plan'
 The charge is what the plan's own prices make of the call, where every model in it has one; else the
 cost that counts, with the plan's markup.
 
-The quality is of both: a charge that is an estimate by the plan's own prices makes the row one.
+The quality is of both: where the charge by the plan's own prices rests on less than the cost does,
+as an estimate, the row does.
 """
 
 from __future__ import annotations
@@ -42,6 +43,6 @@ def charge_event(
         _, own, _, own_quality = price_event(book.only(charging.own), event, time_ms)
         if own is not None:
             charge = own
-            if own_quality == "estimated" and quality in _AS_GOOD_AS_SAID:
-                quality = "estimated"
+            if own_quality not in _AS_GOOD_AS_SAID and quality in _AS_GOOD_AS_SAID:
+                quality = own_quality
     return Charged(cost, charge, quality)

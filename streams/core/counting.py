@@ -41,6 +41,8 @@ def count(
     amount = charge or 0
     months = len(ws.months)
     month = ws.month(own.name)
+    if len(ws.months) > months and now >= own.closes_ms:
+        month.final = True  # nothing can be booked to it any more
     for counters in (ws.total, month.counted):
         counters.requests += 1
         counters.input_tokens += input_tokens

@@ -18,8 +18,6 @@ from spendstream.streams.core.state import Month, PartitionState, Workspace
 
 OVERAGE_STEP_PICO: Final = PICO_PER_USD
 OVERAGE_WAIT_MS: Final = 60_000
-OVERDUE_MS: Final = 0
-"""Pending since ever: it is sent at the next opportunity."""
 
 
 def cross_thresholds(

@@ -14,7 +14,6 @@ from spendstream.schemas.period import month_named, month_of
 from spendstream.streams.core.credit import (
     OVERAGE_STEP_PICO,
     OVERAGE_WAIT_MS,
-    OVERDUE_MS,
     cumulative_of,
     flush,
 )
@@ -68,7 +67,7 @@ def refresh_plan(
         pending = cumulative_of(ws, month) - month.overage_emitted
         if pending and not month.final:
             if pending >= OVERAGE_STEP_PICO:
-                month.overage_since_ms = OVERDUE_MS
+                month.overage_since_ms = now - OVERAGE_WAIT_MS  # it has waited long enough
             elif month.overage_since_ms is None:
                 month.overage_since_ms = now
     schedule(state, ws, now)
@@ -89,14 +88,12 @@ def next_due(ws: Workspace, now: int) -> int:
     for name, month in ws.months.items():
         if not month.final:
             due = min(due, month_named(name).closes_ms)
-            if month.overage_since_ms == OVERDUE_MS:
-                due = min(due, now + 1)
-            elif month.overage_since_ms is not None:
+            if month.overage_since_ms is not None:
                 due = min(due, month.overage_since_ms + OVERAGE_WAIT_MS)
     if ws.unpublished:
         due = min(due, max(ws.published_ms + PUBLISH_EVERY_MS, now + 1))
     if minute_used_up(ws):
-        due = min(due, (now // 1_000 + 1) * 1_000)
+        due = min(due, (max(now // 1_000, ws.minute_second) + 1) * 1_000)
     return due
 
 

@@ -13,7 +13,7 @@ from spendstream.api.jobs.checks.events import Expected
 from spendstream.api.jobs.recount import Sums, overage
 from spendstream.schemas.money import pico_from_usd, usd_string
 from spendstream.schemas.period import month_named
-from spendstream.streams.core.credit import OVERAGE_STEP_PICO, OVERDUE_MS
+from spendstream.streams.core.credit import OVERAGE_STEP_PICO, OVERAGE_WAIT_MS
 from spendstream.streams.core.schedule import KEEP_MONTHS_MS
 from spendstream.streams.core.state import Counters, Month, Saved
 
@@ -89,7 +89,7 @@ def check_credit(
             if month.final and chain:
                 plan = versions.get(chain[-1].plan_version, plan)
             booked = expected.booked.get((workspace, name), Decimal(0))
-            yield from _check_overage(month, booked, plan, where)
+            yield from _check_overage(month, booked, plan, now_ms, where)
             judged_by = expected.plan_versions.get((workspace, name), set())
             unchanged = judged_by == {plan["version"]}
             sent = alerted.pop((workspace, name), [])
@@ -154,15 +154,17 @@ def _check_chain(
 
 
 def _check_overage(
-    month: Month, booked: Decimal, plan: PlanOf, where: Mapping[str, object]
+    month: Month, booked: Decimal, plan: PlanOf, now_ms: int, where: Mapping[str, object]
 ) -> Iterator[Difference]:
     """What was sent plus what waits to be is the charge beyond the credit."""
     if not plan["overage"]:
         return  # what was sent before it was switched off stays as it was
     right = pico_from_usd(overage(booked, plan))
     pending = right - month.overage_emitted
-    may_wait = month.overage_since_ms is not None and not month.final
-    overdue = month.overage_since_ms == OVERDUE_MS  # the worker is about to send it
+    since_ms = month.overage_since_ms
+    may_wait = since_ms is not None and not month.final
+    # the worker is about to send it
+    overdue = since_ms is not None and now_ms >= since_ms + OVERAGE_WAIT_MS
     if pending and (not may_wait or (pending >= OVERAGE_STEP_PICO and not overdue)):
         yield difference(
             "overage: charge beyond the credit, and sent",

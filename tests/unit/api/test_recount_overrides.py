@@ -179,3 +179,55 @@ def test_what_tools_did_pays_for_no_token(
     usage = Usage(input_tokens=1_000, output_tokens=100, **used)
     wanted = None if cost is None else Decimal(cost)
     assert both(parse_overrides({"prices": [entry(prices=prices)]}), call(), usage) == [wanted] * 2
+
+
+DRAWN = {"input": "1", "output": "2", "output_reasoning": "4"}
+HEARD = {"cache_read": "1", "cache_read_audio": "2", "input_audio": "8", "output": "1"}
+SPOKEN = {"input_audio_time": "0.1"}
+
+
+@pytest.mark.parametrize(
+    ("said", "usage"),
+    [
+        # images that were paid by number, and thoughts that must be among what is left
+        (
+            entry(images=[{"price": "0.04"}], prices=DRAWN),
+            {
+                "output_tokens": 100,
+                "images": 1,
+                "image_output_tokens": 80,
+                "reasoning_output_tokens": 50,
+            },
+        ),
+        # audio that must have come from the cache, without a price for what is left
+        (
+            entry(prices=HEARD),
+            {"input_tokens": 100, "cache_read_input_tokens": 60, "audio_input_tokens": 80},
+        ),
+        (
+            entry("whisper-large-v3*", provider="groq", prices=SPOKEN),
+            {"audio_input_ms": 1_000},
+        ),
+        (entry("gemini-2.5-flash", provider="vertex_ai"), {"input_tokens": 10}),
+        (entry(images=[{"size": "1", "price": "1"}]), {"images": 3, "output_tokens": 5}),
+    ],
+)
+def test_agrees_about_odd_calls(said: dict[str, Any], usage: dict[str, Any]) -> None:
+    model = {"gpt-4o": "gpt-4o", "whisper-large-v3*": "whisper-large-v3"}.get(said["model"])
+    line = call(model or said["model"]) | {"provider": said["provider"]}
+    used = Usage(**{"input_tokens": 0, "output_tokens": 0} | usage)
+    cost, again = both(parse_overrides({"prices": [said]}), line, used)
+    assert cost == again
+    assert (cost is None) == ("size" in str(said))
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["claude-3-5-haiku-latest", "claude-3-7-sonnet-latest", "claude-opus-4-6", "claude-sonnet-5"],
+)
+@pytest.mark.parametrize("provider", ["anthropic", "azure.ai.openai"])
+def test_agrees_about_the_region(model: str, provider: str) -> None:
+    line = call(model, region="us") | {"provider": provider}
+    cost, again = both(parse_overrides({}), line, Usage(input_tokens=1_000, output_tokens=100))
+    assert cost == again
+    assert cost is not None

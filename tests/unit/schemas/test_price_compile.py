@@ -168,6 +168,11 @@ USED = Usage(input_tokens=1_000, output_tokens=100)
         # older models cost the same everywhere
         ("anthropic", "claude-opus-4-5", False, None, "us", 7_500, True),
         ("anthropic", "claude-sonnet-5", False, None, "US", 3_300, True),
+        # who resells it has no such region
+        ("azure.ai.openai", "claude-opus-4-6", False, None, "us", 7_500, True),
+        ("azure.ai.openai", "claude-opus-4-6", False, None, "eastus2", 7_500, True),
+        # a price for each condition, and none for both
+        ("openai", "gpt-5.4", True, "priority", None, 8_000, False),
         ("openai", "gpt-4o", False, "Priority", None, 5_950, True),
         ("anthropic", "claude-opus-4-6", False, "priority", None, 7_500, False),
         # of others the region says where it ran

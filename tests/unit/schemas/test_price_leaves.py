@@ -217,6 +217,9 @@ class TestDetails:
         ):
             cost = cost_by(prices, used(images=2, image_size=size, image_quality=quality))
             assert (cost and cost.pico) == (paid and 2 * paid * 10**10)
+        # some text beside it pays for no image of another size
+        with_text = Prices("m", Rates(1, None, None, 1), images=images[:2])
+        assert cost_by(with_text, used(1, 5, images=2, image_size="512x512")) is None
 
     def test_images_that_were_charged_by_their_tokens(self) -> None:
         usage = used(10, 500, image_output_tokens=500, images=1)
@@ -227,6 +230,14 @@ class TestDetails:
         by_input = Prices("m", Rates(1, None, None, 0))
         assert cost_by(by_input, usage) is None
         assert quantities(cost_by(by_input, used(10, 500))) == {"input": 10, "output": 500}
+        # which tokens are the images' was not said: all that nothing was said of
+        cost = cost_by(prices, used(10, 500, reasoning_output_tokens=100, images=1))
+        assert quantities(cost) == {"input": 10, "output": 100, "output_image": 400}
+        assert cost is not None
+        assert not cost.exact
+        text = cost_by(Prices("m", Rates(1, None, None, 2)), used(10, 500, images=1))
+        assert text is not None
+        assert not text.exact
         free = Prices("m", Rates(0, None, None, 0))
         assert quantities(cost_by(free, usage)) == {"input": 10, "output": 500}
 

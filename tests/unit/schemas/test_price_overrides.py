@@ -134,6 +134,21 @@ class TestWhichCounts:
         for provider, name in (("litellm", "openai/gpt-4o"), ("openai", "gpt-4o")):
             assert cost(prices, name, provider=provider).rule.startswith("override openai/gpt-")
 
+    @pytest.mark.parametrize("said", ["gemini", "vertex_ai", "gcp.gemini", "google"])
+    @pytest.mark.parametrize("asked", ["gemini", "vertex_ai", "gcp.vertex_ai", "google"])
+    def test_an_entry_holds_for_all_names_of_its_provider(self, said: str, asked: str) -> None:
+        prices = book(entry("gemini-2.5-flash", provider=said))
+        assert cost(prices, "gemini-2.5-flash", provider=asked).rule.startswith("override google/")
+
+    def test_a_pattern_has_the_models_terms(self) -> None:
+        """Groq's ten seconds at least."""
+        spoken = {"input_audio_time": "0.36"}
+        second = Usage(input_tokens=0, output_tokens=0, audio_input_ms=1_000)
+        for pattern in ("whisper-large-v3", "whisper-large-v3*", "*"):
+            prices = book(entry(pattern, provider="groq", prices=spoken))
+            found = cost(prices, "whisper-large-v3", provider="groq", usage=second)
+            assert found.pico == 10**9
+
     def test_a_tier_is_the_same_in_capitals(self) -> None:
         prices = book(entry(when={"tier": "Flex"}, prices={"input": "5", "output": "15"}))
         for tier in ("flex", "FLEX"):
@@ -278,6 +293,10 @@ class TestAliases:
             "prices[0].prices.input: 999999999.000000000000000000001 USD is finer",
         ),
         ({"prices": [entry(prices={})]}, "prices[0].prices: required"),
+        (
+            {"prices": [entry("*/gpt-4o", provider="litellm")]},
+            "prices[0].model: litellm's names begin with their provider",
+        ),
         ({"prices": [entry(published=True)]}, "prices[0].published: stands instead of prices"),
         ({"prices": [entry(when={"tier": "DEFAULT"})]}, "prices[0].when.tier: 'DEFAULT' is the"),
         ({"prices": [entry(tokens_per=10)]}, "prices[0].tokens_per: Input should be 1000 or"),

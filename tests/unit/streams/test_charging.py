@@ -72,6 +72,7 @@ def test_own_prices_are_the_charge_without_markup() -> None:
         ({"service_tier": "priority"}, "estimated"),  # which the list has a price for
         ({"service_tier": "priority", **REPORTED}, "estimated"),
         (REPORTED, "provider_reported"),
+        ({"usage_quality": "conflicting", "provider_usage": {"a": 1}, **REPORTED}, "conflicting"),
     ],
 )
 def test_a_charge_that_is_an_estimate_makes_the_row_one(more: Any, quality: str) -> None:
@@ -79,10 +80,8 @@ def test_a_charge_that_is_an_estimate_makes_the_row_one(more: Any, quality: str)
     row = row_of(plan, Call("e", NOON, more=more))
     assert row["charge_pico"] == str(1_200_000_000)
     assert row["cost_quality"] == quality
-    assert row_of(PlanFact(1, reported=True), Call("e", NOON, more=more))["cost_quality"] in (
-        "measured",
-        "provider_reported",
-    )
+    of_cost = row_of(PlanFact(1, reported=True), Call("e", NOON, more=more))
+    assert of_cost["cost_quality"] in ("measured", "provider_reported")
 
 
 def test_own_prices_hold_for_the_operators_aliases() -> None:

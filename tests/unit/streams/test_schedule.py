@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from spendstream.streams.core.schedule import MAX_DUE_RUNS
-from tests.support.core import Driver, plan_table
-from tests.support.oracle import DAY, HOUR, USD, PlanFact
+from tests.support.core import Driver, plan_table, plan_version
+from tests.support.oracle import DAY, HOUR, USD, LimitFact, PlanFact
 from tests.support.records import NOON, Call, arrive, month_start
 
 DECEMBER = month_start("2026-12")
@@ -73,3 +73,30 @@ def test_what_is_due_is_done_before_the_event_that_comes_after_it() -> None:
         (60_000, 2),
         (HOUR, 14),
     ]
+
+
+def test_a_call_of_a_month_that_has_closed_judges_nothing_by_the_plan_of_then() -> None:
+    """It came within a day, so that it is counted there; nothing is booked there any more."""
+    lowered = PlanFact(1, "ws-1", 0, credit=0, overage=True)
+    raised = PlanFact(2, "ws-1", DECEMBER + 12 * HOUR, credit=100 * USD, overage=True)
+    driver = Driver(plan_table([lowered, raised]))
+    now = DECEMBER + 20 * HOUR
+    driver.run([Call("a", now, input_tokens=20_000_000, output_tokens=0).record(0, now)])
+    driver.run([Call("b", DECEMBER - HOUR).record(1, now + 1)])
+    driver.plans.add(plan_version(PlanFact(3, "someone-else", 0)))
+    driver.run([Call("c", now + 2 * HOUR).record(2, now + 2 * HOUR)])
+    driver.advance(now + 3 * HOUR)
+    driver.finish()
+    assert driver.overage() == []
+    assert driver.state.workspaces["ws-1"].months["2026-11"].counted.requests == 1
+
+
+def test_it_makes_no_appointment_in_the_past() -> None:
+    """A used-up minute has one a second, which must not begin a month ago."""
+    limit = LimitFact("rpm", "requests", "minute", 1)
+    driver = Driver(plan_table([PlanFact(1, None, 0, limits=(limit,))]))
+    now = DECEMBER + 20 * HOUR
+    driver.run([Call("a", now).record(0, now), Call("b", DECEMBER - HOUR).record(1, now)])
+    driver.take([Call("c", now + 1_000).record(2, now + 1_000)])
+    assert driver.batch.due_runs < 10
+    assert driver.state.workspaces["ws-1"].due_ms > now

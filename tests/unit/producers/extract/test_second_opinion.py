@@ -339,6 +339,7 @@ UNMAPPED: Final = "they have no mapping for this count, which the SDK's type has
 DIFFERS: Final = {
     ("perplexity", "output_tokens"): "they add citation tokens, which stand beside our output",
     ("openai chat", "input_image_tokens"): UNMAPPED,
+    ("openai images", "output_image_tokens"): "without details all output is the images'",
     ("azure chat", "input_image_tokens"): UNMAPPED,
     ("openrouter", "input_image_tokens"): UNMAPPED,
     ("xai chat", "input_audio_tokens"): UNMAPPED,
