@@ -8,6 +8,7 @@ re-rating would change.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any, Final
 
 from clickhouse_connect.driver.client import Client
@@ -15,8 +16,14 @@ from clickhouse_connect.driver.client import Client
 from spendstream.api.prices.rows import CALL, Row, by_model, price_again, stored_leaves
 from spendstream.api.prices.words import lines_of, moved, per, usd_of
 from spendstream.schemas.period import from_ms
-from spendstream.schemas.prices.book import DAY_MS, PriceBook
-from spendstream.schemas.prices.compile import is_retired, published_prices
+from spendstream.schemas.prices.book import DAY_MS, PLAIN, Context, PriceBook
+from spendstream.schemas.prices.compile import (
+    is_retired,
+    price_starts,
+    published_prices,
+    variant_conditions,
+)
+from spendstream.schemas.prices.context import context_said
 from spendstream.schemas.prices.leaves import PricedLeaf
 
 _KIND: Final = ("provider", "model", "batch", "service_tier", "region")
@@ -147,22 +154,36 @@ def _last_of_each(
 
 
 def _newer(seen: list[tuple[str, str]], newer: list[Any], now_ms: int) -> Iterator[dict[str, Any]]:
+    """Now, and from each moment on at which one of the two changes; of standard calls and of each
+    kind that one of the two has a price for. A change is told once, where it begins."""
     for provider, model in seen:
-        ours, theirs = (
-            () if prices is None else lines_of(prices)
-            for prices in (
-                published_prices(provider, model, now_ms),
-                published_prices(provider, model, now_ms, newer),
+        either = (None, newer)
+        starts = {now_ms}.union(*(price_starts(provider, model, now_ms, one) for one in either))
+        kinds: dict[Context, None] = {PLAIN: None}
+        for one in either:
+            for said in variant_conditions(provider, model, one):
+                kinds[context_said(said)] = None
+        told: set[tuple[object, ...]] = set()
+        for at_ms, context in product(sorted(starts), kinds):
+            ours, theirs = (
+                () if prices is None else lines_of(prices)
+                for prices in (
+                    published_prices(provider, model, at_ms, context, one) for one in either
+                )
             )
-        )
-        for place, before, after in moved(ours, theirs):
-            yield _named(provider, model) | {
-                "leaf": place.leaf,
-                "input_above": place.input_above,
-                "installed_usd": before,
-                "newer_usd": after,
-                "per": per(place.leaf),
-            }
+            for place, before, after in moved(ours, theirs):
+                if (context, place, before, after) in told:
+                    continue
+                told.add((context, place, before, after))
+                yield _named(provider, model) | {
+                    "calls": " ".join(value for _, value in context) or None,
+                    "from": None if at_ms == now_ms else _iso(at_ms),
+                    "leaf": place.leaf,
+                    "input_above": place.input_above,
+                    "installed_usd": before,
+                    "newer_usd": after,
+                    "per": per(place.leaf),
+                }
 
 
 def _kind(row: Row) -> dict[str, Any]:
@@ -171,6 +192,10 @@ def _kind(row: Row) -> dict[str, Any]:
         "service_tier": row["service_tier"] or None,
         "region": row["region"] or None,
     }
+
+
+def _iso(time_ms: int) -> str:
+    return from_ms(time_ms).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _named(provider: str, model: str) -> dict[str, Any]:

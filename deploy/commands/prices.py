@@ -76,13 +76,13 @@ def table_of(answers: list[dict[str, Any]]) -> Table:
 
 
 def _lines(file: Path) -> Iterator[dict[str, Any]]:
-    with file.open(encoding="utf-8") as lines:
+    with file.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
             try:
                 found = loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):  # not UTF-8, no JSON, nested too deeply
                 found = None
             if not isinstance(found, dict):
                 raise CommandError(

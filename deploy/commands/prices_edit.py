@@ -74,6 +74,9 @@ def set_price(
     """
     from spendstream.schemas.prices.overrides import parse_overrides
 
+    named = dict(prices or ())
+    if len(named) < len(prices or ()):
+        raise typer.BadParameter("a leaf is named twice")
     when: dict[str, object] = {"tier": tier, "region": region}
     if batch:
         when["batch"] = True
@@ -84,7 +87,7 @@ def set_price(
         "valid_from": valid_from or now,
         "when": {name: value for name, value in when.items() if value is not None},
         "tokens_per": tokens_per,
-        "prices": dict(prices or ()),
+        "prices": named,
     }
     if published:
         entry["published"] = True

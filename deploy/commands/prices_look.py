@@ -228,9 +228,12 @@ def show_check(found: dict[str, Any]) -> None:
     )
     _show_found(
         "Other prices in the newer data",
-        ("model", "what", "installed", "newer", "for"),
+        ("model", "kind", "from", "what", "installed", "newer", "for"),
         [
-            (_name(one), _what(one), one["installed_usd"], one["newer_usd"], one["per"])
+            (
+                *(_name(one), one["calls"] or "", one["from"] or "now", _what(one)),
+                *(one["installed_usd"], one["newer_usd"], one["per"]),
+            )
             for one in found["changed_in_newer_data"]
         ],
         "They hold once that genai-prices is installed, or `spendstream prices set` has set them.",

@@ -18,12 +18,13 @@ from fractions import Fraction
 from types import SimpleNamespace
 from typing import Any, Final, NamedTuple
 
+from spendstream.schemas.fields import MAX_COUNT
 from spendstream.schemas.money import usd_string
 from spendstream.schemas.period import to_ms
 from spendstream.schemas.prices.book import PLAIN, PriceBook
 from spendstream.schemas.prices.calls import price_call
 from spendstream.schemas.prices.compile import canonical, price_names
-from spendstream.schemas.prices.context import normalized
+from spendstream.schemas.prices.context import context_said
 from spendstream.schemas.prices.details import cost_by
 from spendstream.schemas.prices.extras import terms_of
 from spendstream.schemas.prices.leaves import Cost
@@ -64,6 +65,11 @@ FIELDS: Final = {
 }
 """A line's names → those of `Usage`. Seconds become milliseconds."""
 TEXTS: Final = ("image_size", "image_quality")
+_LARGEST: Final = 9
+_FINEST: Final = 21
+"""Digits of a price before and behind the point, as an entry's."""
+_MOST: Final = 1_000 * MAX_COUNT
+"""A line may sum up many calls."""
 _KEYS: Final = frozenset(key for unit in UNITS.values() for key in unit.keys)
 
 
@@ -107,7 +113,7 @@ def calc(book: PriceBook, line: Mapping[str, Any]) -> Cost | None:
         _text(line, "model"),
         usage,
         _time_ms(line),
-        normalized(context.items()),
+        context_said(context),
     )
 
 
@@ -160,6 +166,8 @@ def usage_of(said: Any) -> Any:
             found[name] = value
         elif name in FIELDS:
             field = FIELDS[name]
+            if found[field]:  # two names of the same
+                raise CalcError(f"usage.{name}: said twice")
             found[field] = _count(f"usage.{name}", value, 1000 if field.endswith("_ms") else 1)
         else:
             raise CalcError(f"usage.{name}: unknown field")
@@ -203,11 +211,14 @@ def _published(where: str, price: Any) -> Decimal | Tiered:
 
 def _usd(where: str, price: Any) -> Decimal:
     try:
-        usd = Decimal(price) if isinstance(price, str | int) else None
+        said = isinstance(price, str | int) and not isinstance(price, bool)
+        usd = Decimal(price) if said else None
     except InvalidOperation:
         usd = None
     if usd is None or not usd.is_finite() or usd < 0:
         raise CalcError(f"{where}: {price!r} is no price; a decimal string of USD is required")
+    if usd and not -_FINEST <= usd.adjusted() < _LARGEST:
+        raise CalcError(f"{where}: {price!r} USD is out of bounds")
     return usd
 
 
@@ -225,6 +236,8 @@ def _count(where: str, value: Any, times: int) -> int | Fraction:
         exact = Fraction(str(value)) * times
     except ValueError:
         raise CalcError(f"{where}: {value!r} is no count") from None
+    if exact > _MOST * times:
+        raise CalcError(f"{where}: more than {_MOST:,}")
     return exact.numerator if exact.denominator == 1 else exact
 
 

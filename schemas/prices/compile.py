@@ -111,15 +111,28 @@ def is_retired(provider: str, model: str) -> bool:
 
 
 def published_prices(
-    provider: str, model: str, time_ms: int, providers: list[Provider] | None = None
+    provider: str,
+    model: str,
+    time_ms: int,
+    context: Context = PLAIN,
+    providers: list[Provider] | None = None,
 ) -> Prices | None:
-    """Standard prices of a model, without the operator's.
+    """Prices of a model, without the operator's.
 
     Args:
         providers: of genai-prices' data; the installed where none are given.
     """
     listed = _listed(*canonical(provider, model), providers)
-    return None if listed is None else listed.at(time_ms, time_ms % DAY_MS, PLAIN)
+    return None if listed is None else listed.at(time_ms, time_ms % DAY_MS, context)
+
+
+def price_starts(
+    provider: str, model: str, after_ms: int, providers: list[Provider] | None = None
+) -> set[int]:
+    """When any of a model's listed prices begins, after a moment."""
+    listed = _listed(*canonical(provider, model), providers)
+    spans = () if listed is None else listed.spans()
+    return {span.since_ms for span in spans if span.since_ms > after_ms}
 
 
 @lru_cache(maxsize=1)
@@ -131,9 +144,11 @@ def price_names() -> frozenset[str]:
     return frozenset(unit.price_key for unit in UnitRegistry(unit_data).units.values())
 
 
-def variant_conditions(provider: str, model: str) -> list[dict[str, str]]:
+def variant_conditions(
+    provider: str, model: str, providers: list[Provider] | None = None
+) -> list[dict[str, str]]:
     """For which calls a model's list has prices of their own: `{"processing": "batch"}`."""
-    listed = _listed(*canonical(provider, model))
+    listed = _listed(*canonical(provider, model), providers)
     # who resells a model has not the seller's variants
     variants = (listed.model.price_variants if listed is not None and listed.own else None) or ()
     return [dict(conditions) for conditions in {tuple(one.when.items()): 0 for one in variants}]

@@ -17,7 +17,8 @@ BATCH: Final = ("processing", "batch")
 STANDARD: Final[Mapping[str, frozenset[str]]] = {
     # OpenAI and Bedrock, Anthropic and Gemini, Groq, what was asked for
     "service_tier": frozenset({"default", "standard", "on_demand", "auto"}),
-    "region": frozenset({"global"}),
+    "region": frozenset({"global", "not_available"}),
+    "processing": frozenset({"standard"}),
     "speed": frozenset({"standard"}),
 }
 
@@ -31,6 +32,15 @@ def context_of(batch: bool, service_tier: str | None, region: str | None) -> Con
     if said["service_tier"] == "batch":
         del said["service_tier"]
     return normalized(said.items())
+
+
+def context_said(said: Mapping[str, str]) -> Context:
+    """As `context_of`, of genai-prices' `price_context`; `inference_geo` is a region."""
+    rest = {name: value.lower() for name, value in said.items()}
+    batch = rest.get("processing") == "batch"
+    region = rest.pop("inference_geo", None) or rest.pop("region", None)
+    known = context_of(batch, rest.pop("service_tier", None), region)
+    return normalized({**rest, **dict(known)}.items())
 
 
 def normalized(said: Iterable[tuple[str, str]]) -> Context:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from copy import deepcopy
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from genai_prices.data_snapshot import get_snapshot
+from genai_prices.types import ConditionalPrice, ModelPrice, StartDateConstraint
 
 from spendstream.api.prices.check import check_prices
 from spendstream.api.prices.explain import NoSuchEvent, explain
@@ -224,11 +228,34 @@ def test_prices_that_a_newer_data_file_changes_are_listed(figures: Figures) -> N
     changed = {
         (one["model"], one["leaf"]): (one["installed_usd"], one["newer_usd"])
         for one in found["changed_in_newer_data"]
-        if one["provider"] == "openai"
+        if one["provider"] == "openai" and one["calls"] is None
     }
     assert changed[("gpt-4o", "output")] == ("10", "9")
     assert changed[("gpt-4o", "cache_read")] == ("1.25", None)
     assert ("gpt-4o", "input") not in changed
+
+
+@pytest.mark.parametrize("calls", ["batch", "priority"])
+def test_so_are_those_of_a_kind_of_calls_and_of_a_later_day(figures: Figures, calls: str) -> None:
+    newer = deepcopy(get_snapshot().providers)
+    openai = next(one for one in newer if one.id == "openai")
+    model = next(one for one in openai.models if one.id == "gpt-4o")
+    for variant in model.price_variants or ():
+        if calls in variant.when.values():
+            variant.prices = ModelPrice(input_mtok=Decimal(1), output_mtok=Decimal(99))
+    later = StartDateConstraint(date(2027, 1, 1))
+    model.prices = [
+        ConditionalPrice(prices=model.get_prices(datetime(2026, 11, 1, tzinfo=UTC))),
+        ConditionalPrice(constraint=later, prices=ModelPrice(input_mtok=Decimal(50))),
+    ]
+    found = check_prices(figures.client, compile_book(), NOON, newer)
+    changed = {
+        (one["calls"], one["from"], one["leaf"]): one["newer_usd"]
+        for one in found["changed_in_newer_data"]
+    }
+    assert changed[calls, None, "output"] == "99"
+    assert changed[None, "2027-01-01T00:00:00Z", "input"] == "50"
+    assert not found["ok"]
 
 
 def test_the_installed_data_changes_nothing(figures: Figures) -> None:

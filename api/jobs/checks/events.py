@@ -29,6 +29,7 @@ class RawRow(NamedTuple):
     time_ms: int
     arrival_ms: int
     counted_ms: int
+    judged_ms: int
     user_id: str
     provider: str
     model: str
@@ -62,8 +63,9 @@ class RawRow(NamedTuple):
 
 _COLUMNS: Final = """
     workspace_id, event_id, partition, seq, toUnixTimestamp64Milli(time),
-    toUnixTimestamp64Milli(arrival), toUnixTimestamp64Milli(counted), user_id, provider, model,
-    request_type, status, input_tokens, output_tokens, cache_read_input_tokens,
+    toUnixTimestamp64Milli(arrival), toUnixTimestamp64Milli(counted),
+    toUnixTimestamp64Milli(judged), user_id, provider, model, request_type,
+    status, input_tokens, output_tokens, cache_read_input_tokens,
     cache_write_input_tokens, reasoning_output_tokens, usage_details, other_models, image_size,
     image_quality, service_tier, batch, region,
     toInt128(reported_cost * toDecimal128('1000000000000', 0)), computed_cost, cost, charge,
@@ -173,6 +175,7 @@ def _compare(row: RawRow, event: Counted, where: Mapping[str, object]) -> Iterat
     for name, right, stored in (
         ("time_ms", event.time_ms, row.time_ms),
         ("counted_ms", min(event.time_ms, row.arrival_ms), row.counted_ms),
+        ("judged_ms", max(row.arrival_ms, row.judged_ms), row.judged_ms),
         ("user_id", event.user_id or "", row.user_id),
         ("provider", event.provider, row.provider),
         ("model", event.model, row.model),

@@ -215,6 +215,7 @@ def test_a_price_is_taken_back(prices: Prices) -> None:
     assert "input, 1,000,000 tokens: 1 → 2.5" in taken
     assert "note" not in taken
     assert "prices: required" in prices.run("set", *model, code=2)
+    assert "named twice" in prices.run("set", *model, "input=1", "input=2", code=2)
 
 
 def test_what_is_shown_says_for_which_calls_and_whose_it_is(prices: Prices, file: str) -> None:

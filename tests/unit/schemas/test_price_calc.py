@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -75,6 +76,49 @@ def test_unknown_models_are_unpriced() -> None:
         "quality": "unpriced",
     }
     assert answer(BOOK, line(prices={"input_gpixels": "1"}))["quality"] == "unpriced"
+
+
+@pytest.mark.parametrize(
+    ("context", "cost", "quality"),
+    [
+        ({"service_tier": "PRIORITY"}, "0.01275", "measured"),
+        ({"service_tier": "Default"}, "0.0075", "measured"),
+        ({"service_tier": "batch"}, "0.00375", "measured"),
+        ({"processing": "standard"}, "0.0075", "measured"),
+    ],
+)
+def test_a_context_is_an_events(context: dict[str, str], cost: str, quality: str) -> None:
+    found = answer(BOOK, line(price_context=context))
+    assert (found["cost_usd"], found["quality"]) == (cost, quality)
+
+
+def test_where_anthropic_ran_it_is_a_region() -> None:
+    named = {"provider": "anthropic", "model": "claude-opus-4-8"}
+    plain, in_us = (
+        answer(BOOK, line(price_context={"inference_geo": geo}, **named))["cost_usd"]
+        for geo in ("not_available", "us")
+    )
+    assert Decimal(in_us) == Decimal(plain) * Decimal("1.1")
+
+
+@pytest.mark.parametrize(
+    ("usage", "prices", "told"),
+    [
+        ({"input_tokens_total": 1e308}, {}, "usage.input_tokens_total: more than"),
+        ({"input_tokens_total": 10**90}, {}, "usage.input_tokens_total: more than"),
+        ({"input_tokens_total": 1}, {"input_mtok": "1e400"}, "prices.input_mtok: '1e400' USD is"),
+        ({"input_tokens_total": 1}, {"input_mtok": "1e-40"}, "prices.input_mtok: '1e-40' USD is"),
+        ({"input_tokens_total": 1}, {"input_mtok": True}, "prices.input_mtok: True is no price"),
+        (
+            {"input_tokens_total": 1, "audio_seconds": 1, "input_audio_seconds": 2},
+            {},
+            "usage.input_audio_seconds: said twice",
+        ),
+    ],
+)
+def test_what_no_call_has(usage: dict[str, Any], prices: dict[str, Any], told: str) -> None:
+    found = answer(BOOK, line(usage, prices=prices))
+    assert (found["quality"], found["error"][: len(told)]) == ("refused", told)
 
 
 def test_a_mistyped_price_is_refused_and_does_not_make_its_tokens_free() -> None:
