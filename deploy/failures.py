@@ -35,7 +35,7 @@ def exit_code(error: Exception) -> int | None:
     from spendstream.api.jobs.rebuild import RebuildFailed
     from spendstream.api.jobs.recount import ManifestError
     from spendstream.api.log import LogUnavailable
-    from spendstream.api.plans_file import PlansError
+    from spendstream.api.plans.file import PlansError
     from spendstream.api.prices.explain import NoSuchEvent
     from spendstream.api.reports import ReportError
     from spendstream.api.settled import NotSettled

@@ -10,7 +10,7 @@ from clickhouse_connect.driver.client import Client
 from spendstream.api.author import os_user
 from spendstream.api.jobs.control_writer import check_expected, now_ms, only_writer
 from spendstream.api.log import read_to_end
-from spendstream.api.plans_file import DEFAULT, render_plan
+from spendstream.api.plans.file import DEFAULT, render_plan
 from spendstream.schemas import DEFAULT_PLAN, Plan, PlanVersion
 from spendstream.schemas.topics import CONTROL_PLANS
 

@@ -33,7 +33,7 @@ def set_plans(
 ) -> None:
     """Write the plans of a file. Workspaces that it does not name keep theirs."""
     from spendstream.api.jobs.control import apply_plans, diff, read_versions
-    from spendstream.api.plans_file import read_plans
+    from spendstream.api.plans.file import read_plans
 
     wanted = read_plans(file)
     servers = bootstrap_servers(load())
@@ -77,7 +77,7 @@ def show(
 ) -> None:
     """The plan in force for a workspace, with every default written out."""
     from spendstream.api.jobs.control import in_force, read_versions
-    from spendstream.api.plans_file import render_plan
+    from spendstream.api.plans.file import render_plan
     from spendstream.schemas import DEFAULT_PLAN
 
     with working("reading"):
@@ -105,7 +105,7 @@ def show(
 def list_plans(json: Json = False) -> None:
     """Every workspace with a plan of its own, and the default plan."""
     from spendstream.api.jobs.control import newest, read_versions
-    from spendstream.api.plans_file import render_plan
+    from spendstream.api.plans.file import render_plan
 
     with working("reading"):
         versions = newest(read_versions(bootstrap_servers(load())))

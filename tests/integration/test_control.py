@@ -11,7 +11,7 @@ from spendstream.api.jobs import control_writer
 from spendstream.api.jobs.control import apply_plans, diff, in_force, newest, read_versions
 from spendstream.api.jobs.control_writer import StaleEdit, head_of
 from spendstream.api.log import LogUnavailable, read_to_end
-from spendstream.api.plans_file import parse_plans
+from spendstream.api.plans.file import parse_plans
 from spendstream.deploy.topics_admin import create
 from spendstream.schemas import DEFAULT_PLAN, Plan
 from tests.servers.kafka import KafkaServer
