@@ -93,7 +93,8 @@ def value_of(of: Any) -> Any:
 
 def choices(of: Any) -> tuple[str, ...]:
     """The words that a field takes; none where it takes any."""
-    return tuple(map(str, get_args(of))) if get_origin(of) is Literal else ()
+    words = get_args(of) if get_origin(of) is Literal else ()
+    return tuple(word for word in words if isinstance(word, str))
 
 
 def _named(name: str, of: Any, limits: Iterable[object]) -> tuple[str, Sort]:

@@ -179,7 +179,7 @@ def test_of_equals_in_a_file_the_last_is_added_once(prices: Prices, tmp_path: Pa
 def test_a_stale_edit_is_refused(prices: Prices, topic: Topic) -> None:
     prices.run(*SET, "--expect", "0")
     other = ("set", "openai", "gpt-4o", "input=8", "--from", "2026-01-01", "--expect", "0")
-    assert "at version 1" in prices.run(*other, code=failures.NOT_RIGHT)
+    assert "at version 1" in prices.run(*other, code=failures.STALE)
     assert len(topic.versions) == 1
 
 
