@@ -49,9 +49,9 @@ def edit(
 ) -> None:
     """Change a plan in $VISUAL or $EDITOR.
 
-    Mistakes are shown above the text, which is opened again. What is left as it was
-    writes nothing. Whoever else has changed the plan meanwhile is not overwritten:
-    the edit is refused, and its text kept.
+    Mistakes are shown above the text, which is opened again. What is left as it
+    was writes nothing. Where somebody else has changed the plan meanwhile, the
+    edit is refused, and its text kept in a file.
     """
     from spendstream.api.jobs.control import read_versions
     from spendstream.api.jobs.control_writer import head_of

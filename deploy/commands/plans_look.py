@@ -133,7 +133,8 @@ def about(versions: Sequence[PlanVersion], name: str, found: PlanVersion | None)
         yield f"Written {minute(found.written_at_ms)} UTC by {found.author}{reason}"
     for later in _later(versions, name):
         if later != found:
-            yield f"Version {later.version} {since(later, 'later')}."
+            start = since(later, "later")
+            yield f"Version {later.version} {start}; what is set now goes before it."
 
 
 def history(
@@ -172,9 +173,9 @@ def history(
 
 
 def diff(
-    first: Annotated[str, typer.Argument(metavar="FILE|A", help=f"{FILE} Or a version's number.")],
+    first: Annotated[str, typer.Argument(metavar="FILE|A", help=f"{FILE} With B: a version.")],
     second: Annotated[
-        int | None, typer.Argument(metavar="[B]", min=0, help="Another version's number.")
+        int | None, typer.Argument(metavar="B", min=0, help="Another version's number.")
     ] = None,
     json: Json = False,
 ) -> None:
