@@ -72,6 +72,7 @@ def main() -> None:
     """The console script: errors in plain words, exit codes that mean something."""
     # it prints a warning of its own for each error that is told here in plain words
     logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
+    logging.getLogger("spendstream.api").handlers = [_Said()]
     try:
         code = app(standalone_mode=False)
     except (typer.Abort, KeyboardInterrupt):
@@ -83,6 +84,13 @@ def main() -> None:
     except Exception as error:  # the last one to catch it: people get a sentence and a code
         sys.exit(_explain(error))
     sys.exit(code if isinstance(code, int) else failures.OK)
+
+
+class _Said(logging.Handler):
+    """What the read side warns of, as everything else is said."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(f"spendstream: {record.getMessage()}")
 
 
 def _explain(error: Exception) -> int:

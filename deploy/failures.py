@@ -3,8 +3,8 @@
 | code | meaning |
 |---|---|
 | 0 | done, and where something was checked, it is right |
-| 1 | it was checked, and it is not right: verify, doctor, topics check, partitions show, lost    |
-|   | events |
+| 1 | it was checked, and it is not right: verify, doctor, topics check, partitions show, prices |
+|   | show and check, lost events |
 | 2 | the command line, the settings or the input file is wrong |
 | 3 | no stack, broker or ClickHouse; port taken; directory locked; disk full; a worker or a sink |
 |   | that cannot go on; a partition that partitions show could not look at |

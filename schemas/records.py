@@ -52,6 +52,7 @@ class PricedUsage(Model):
     arrival_ms: Integer = Field(description="the record's Kafka time stamp")
     time_ms: Integer = Field(description="ce_time: the end of the call as its service says")
     counted_ms: Integer = Field(description="the earlier of the two: the windows use it")
+    judged_ms: Integer = Field(description="partition time when it was counted: never goes back")
     event_id: str
     source: str
     event: UsageEvent

@@ -15,6 +15,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka import TopicPartition as Partition
 from pydantic import ValidationError
 
+from spendstream.schemas.kafka_advice import with_advice
 from spendstream.schemas.plan import PlanVersion
 from spendstream.schemas.prices.version import PriceVersion
 from spendstream.schemas.topics import CONTROL_PLANS, CONTROL_PRICES
@@ -98,10 +99,12 @@ class ControlFollower(ABC, Generic[T]):
                 # Whatever it is: were the thread to end, plans and prices would freeze unnoticed.
                 # What has been read stands, and reading goes on behind it.
                 known = isinstance(error, KafkaException)
+                cause = error.args[0] if known else None
+                said = with_advice(cause.name(), cause.str()) if cause else str(error)
                 _log.warning(
                     "control_follower_retries",
                     topic=self.topic,
-                    error=str(error),
+                    error=said,
                     exc_info=not known,
                 )
                 self._stop.wait(_RETRY_S)

@@ -106,7 +106,7 @@ def settle_forwarded(checkpoints: Iterable[Checkpoint]) -> None:
 
 def _rows_above(client: Client, partition: int, seq: int) -> Iterator[JournalRow]:
     query = (
-        "SELECT seq, topic, toUnixTimestamp64Milli(arrival), toUnixTimestamp64Milli(counted), "
+        "SELECT seq, topic, toUnixTimestamp64Milli(counted), toUnixTimestamp64Milli(judged), "
         "event_id, workspace_id, ifNull(input_tokens, 0), ifNull(output_tokens, 0), cost, charge, "
         "status = 'blocked', billing_period, plan_version FROM usage_raw "
         "WHERE partition = {partition:UInt32} AND seq > {seq:UInt64} ORDER BY seq"

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from clickhouse_connect.driver.client import Client
 
 from spendstream.api.author import os_user
+from spendstream.api.jobs.control_log import read_mirror, read_topic
 from spendstream.api.jobs.control_writer import check_expected, now_ms, only_writer
-from spendstream.api.log import read_to_end
 from spendstream.api.plans.versions import edits_of
 from spendstream.schemas import Plan, PlanVersion
 from spendstream.schemas.topics import CONTROL_PLANS
@@ -23,23 +23,14 @@ class VersionRecord(NamedTuple):
 
 
 def read_records(bootstrap_servers: str, timeout: float = 30.0) -> list[VersionRecord]:
-    """Every version ever written, in order. Raises LogUnavailable."""
-    return [
-        VersionRecord(message.offset() or 0, PlanVersion.model_validate_json(value))
-        for message in read_to_end(bootstrap_servers, CONTROL_PLANS, timeout=timeout)
-        if (value := message.value()) is not None
-    ]
+    """Every version ever written that can be read, in order. Raises LogUnavailable."""
+    found = read_topic(bootstrap_servers, CONTROL_PLANS, PlanVersion, timeout)
+    return [VersionRecord(*record) for record in found]
 
 
 def mirrored_versions(client: Client) -> list[VersionRecord]:
     """The same from the mirror in ClickHouse, as of the sinks' last mirroring."""
-    rows = client.query(
-        "SELECT offset, value FROM mirror_control FINAL WHERE topic = {topic:String}",
-        parameters={"topic": CONTROL_PLANS},
-    ).result_rows
-    records = [
-        VersionRecord(int(offset), PlanVersion.model_validate_json(value)) for offset, value in rows
-    ]
+    records = (VersionRecord(*one) for one in read_mirror(client, CONTROL_PLANS, PlanVersion))
     return sorted(records, key=lambda record: record.version.version)
 
 

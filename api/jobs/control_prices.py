@@ -13,8 +13,8 @@ from typing import NamedTuple
 from clickhouse_connect.driver.client import Client
 
 from spendstream.api.author import os_user
+from spendstream.api.jobs.control_log import read_mirror, read_topic
 from spendstream.api.jobs.control_writer import check_expected, now_ms, only_writer
-from spendstream.api.log import read_to_end
 from spendstream.schemas.prices.compile import canonical
 from spendstream.schemas.prices.overrides import (
     MAX_ENTRIES,
@@ -35,23 +35,14 @@ class PriceRecord(NamedTuple):
 
 
 def read_records(bootstrap_servers: str, timeout: float = 30.0) -> list[PriceRecord]:
-    """Every version ever written, in order. Raises LogUnavailable."""
-    return [
-        PriceRecord(message.offset() or 0, PriceVersion.model_validate_json(value))
-        for message in read_to_end(bootstrap_servers, CONTROL_PRICES, timeout=timeout)
-        if (value := message.value()) is not None
-    ]
+    """Every version ever written that can be read, in order. Raises LogUnavailable."""
+    found = read_topic(bootstrap_servers, CONTROL_PRICES, PriceVersion, timeout)
+    return [PriceRecord(*record) for record in found]
 
 
 def mirrored_records(client: Client) -> list[PriceRecord]:
     """The same from the mirror in ClickHouse, as of the sinks' last mirroring."""
-    rows = client.query(
-        "SELECT offset, value FROM mirror_control FINAL WHERE topic = {topic:String}",
-        parameters={"topic": CONTROL_PRICES},
-    ).result_rows
-    records = [
-        PriceRecord(int(offset), PriceVersion.model_validate_json(value)) for offset, value in rows
-    ]
+    records = (PriceRecord(*one) for one in read_mirror(client, CONTROL_PRICES, PriceVersion))
     return sorted(records, key=lambda record: record.version.version)
 
 

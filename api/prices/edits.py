@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from spendstream.api.prices.notes import kind_of, notes
 from spendstream.api.prices.words import lines_of
 from spendstream.schemas.period import to_ms
-from spendstream.schemas.prices.book import Prices
+from spendstream.schemas.prices.book import PLAIN, Prices
 from spendstream.schemas.prices.compile import compile_book
-from spendstream.schemas.prices.context import context_of
 from spendstream.schemas.prices.overrides import Alias, Entry
 from spendstream.schemas.prices.version import PriceVersion, overrides_of
 
@@ -22,7 +22,7 @@ def described(said: Entry | Alias) -> dict[str, Any]:
 def effects(
     held: Sequence[PriceVersion], new: Iterable[Entry | Alias], at_ms: int
 ) -> list[dict[str, Any]]:
-    """Of each that is new: what it says, and the model's prices before and after.
+    """Of each that is new: what it says, the model's prices before and after, and `notes`.
 
     Those are the prices at `at_ms`, or where it begins later, then. A pattern has none: it is for
     many models.
@@ -33,15 +33,14 @@ def effects(
     after = compile_book(overrides_of(versions))
     found = []
     for said in new:
-        one: dict[str, Any] = {"adds": described(said)}
+        one: dict[str, Any] = {"adds": described(said), "notes": []}
         if "*" not in said.model:
-            when = said.when if isinstance(said, Entry) else None
-            context = context_of(
-                bool(when and when.batch), when and when.tier, when and when.region
-            )
+            context = kind_of(said).context if isinstance(said, Entry) else PLAIN
             moment = max(at_ms, to_ms(said.valid_from))
             for name, book in (("before", before), ("after", after)):
                 one[name] = _said(book.resolve(said.provider, said.model, moment, context))
+            if isinstance(said, Entry):
+                one["notes"] = notes(said, before, after, moment)
         found.append(one)
     return found
 

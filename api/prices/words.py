@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from spendstream.schemas.prices.book import Prices, Rates
 from spendstream.schemas.prices.units import TOKENS, UNITS
@@ -24,6 +25,16 @@ _PER: Final = {
 def per(leaf: str) -> str:
     """What a leaf's price is for."""
     return "1,000,000 tokens" if leaf in TOKENS else _PER[leaf]
+
+
+def source_of(rule: str) -> str | None:
+    """Whose prices a rule, or several with a comma between them, names; None: there is none."""
+    if not rule:
+        return None
+    operator = [one.startswith("override ") for one in rule.split(", ")]
+    if all(operator):
+        return "control.prices"
+    return "genai-prices and control.prices" if any(operator) else "genai-prices"
 
 
 def usd_of(leaf: str, atto: int) -> str:
@@ -48,7 +59,34 @@ def lines_of(prices: Prices) -> list[dict[str, Any]]:
     return lines
 
 
-def by_leaf(rates: Rates) -> dict[str, int]:
+class Place(NamedTuple):
+    """Which of a model's prices a line of `lines_of` is."""
+
+    leaf: str
+    input_above: int | None
+    size: str | None
+    quality: str | None
+
+    def __str__(self) -> str:
+        above = None if self.input_above is None else f"above {self.input_above:,}"
+        return " ".join(filter(None, (self.leaf, above, self.size, self.quality)))
+
+
+Lines = Sequence[Mapping[str, Any]]
+
+
+def moved(before: Lines, after: Lines) -> Iterator[tuple[Place, str | None, str | None]]:
+    """Each price that is not the same in both, USD before and after; None: there is none."""
+    old, new = (
+        {Place._make(map(line.get, Place._fields)): str(line["price_usd"]) for line in lines}
+        for lines in (before, after)
+    )
+    for place in dict.fromkeys((*old, *new)):
+        if old.get(place) != new.get(place):
+            yield place, old.get(place), new.get(place)
+
+
+def _by_leaf(rates: Rates) -> dict[str, int]:
     """Atto-USD a token of each leaf that has a price."""
     named = {"input": rates.input, "cache_read": rates.cache_read, "cache_write": rates.cache_write}
     known = {leaf: atto for leaf, atto in named.items() if atto is not None}
@@ -57,7 +95,7 @@ def by_leaf(rates: Rates) -> dict[str, int]:
 
 def _rates(rates: Rates, above: int | None) -> list[dict[str, Any]]:
     tier = {} if above is None else {"input_above": above}
-    return [_line(leaf, atto) | tier for leaf, atto in by_leaf(rates).items()]
+    return [_line(leaf, atto) | tier for leaf, atto in _by_leaf(rates).items()]
 
 
 def _line(leaf: str, atto: int) -> dict[str, Any]:

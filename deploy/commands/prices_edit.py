@@ -23,6 +23,7 @@ from spendstream.deploy.moments import iso
 from spendstream.deploy.settings import load
 
 if TYPE_CHECKING:
+    from spendstream.api.prices.words import Place
     from spendstream.schemas.prices.overrides import Overrides
 
 FILE = "YAML: `prices:` and `aliases:`, as in schemas/README.md."
@@ -43,11 +44,11 @@ def set_price(
     provider: Provider,
     model: Model,
     prices: Annotated[
-        list[Any],
+        list[Any] | None,
         typer.Argument(
             parser=named_price, metavar="LEAF=USD…", help="Like input=2.50 output=10: all there is."
         ),
-    ],
+    ] = None,
     valid_from: Annotated[
         str | None, typer.Option("--from", metavar="TIME", help="UTC; now where not given.")
     ] = None,
@@ -57,6 +58,9 @@ def set_price(
     batch: Annotated[bool, typer.Option("--batch", help="Of calls in a batch.")] = False,
     tier: Annotated[str | None, typer.Option(help="Of this service tier.")] = None,
     region: Annotated[str | None, typer.Option(help="Of this region.")] = None,
+    published: Annotated[
+        bool, typer.Option("--published", help="No price of yours: genai-prices' hold again.")
+    ] = False,
     expect: Expected = None,
     why: Reason = None,
     dry_run: DryRun = False,
@@ -64,8 +68,9 @@ def set_price(
 ) -> None:
     """Add one model's prices. What was priced before stays as it is.
 
-    They are all that the model costs from then on: what is not named has no price,
-    and a call that used it is unpriced. Long contexts, images by size, hours of the
+    They are all that the model costs from then on. Cached, reasoning and other
+    parts of the tokens that are not named cost what is around them; a call that
+    used anything else that is not named is unpriced. Long contexts, images by size, hours of the
     day and aliases: `spendstream prices import`.
     """
     from spendstream.schemas.prices.overrides import parse_overrides
@@ -74,14 +79,16 @@ def set_price(
     if batch:
         when["batch"] = True
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    entry = {
+    entry: dict[str, object] = {
         "provider": provider,
         "model": model,
         "valid_from": valid_from or now,
         "when": {name: value for name, value in when.items() if value is not None},
         "tokens_per": tokens_per,
-        "prices": dict(prices),
+        "prices": dict(prices or ()),
     }
+    if published:
+        entry["published"] = True
     _add(parse_overrides({"prices": [entry]}), expect, why, dry_run, json)
 
 
@@ -131,6 +138,13 @@ def history(
     if json:
         print_json(rows)
         return
+    if not rows:
+        say(
+            f"no price that was added is for a model with {model!r} in its name"
+            if versions
+            else "the operator has added no price: genai-prices' hold"
+        )
+        return
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("version", "written at", "author", "what", "why"):
         table.add_column(column, justify="right" if column == "version" else "left")
@@ -143,8 +157,10 @@ def history(
             str(row["reason"] or ""),
         )
     out.print(table)
-    if not rows:
-        say("the operator has added no price: genai-prices' hold")
+    say(
+        "Of several for the same model and conditions the latest `from` counts, of equals the "
+        "latest version. `spendstream prices show PROVIDER MODEL` says what is in force."
+    )
 
 
 def _add(wanted: Overrides, expect: int | None, why: str | None, dry_run: bool, json: bool) -> None:
@@ -167,6 +183,8 @@ def _add(wanted: Overrides, expect: int | None, why: str | None, dry_run: bool, 
         say(f"  {_in_words(change['adds'])}")
         for line in _moves(change):
             say(f"    {line}")
+        for note in change["notes"]:
+            say(f"    note: {note}")
     if not changes:
         say("nothing is added: all of it is there")
     elif dry_run:
@@ -176,41 +194,64 @@ def _add(wanted: Overrides, expect: int | None, why: str | None, dry_run: bool, 
 
 
 def _in_words(said: Mapping[str, Any]) -> str:
+    from spendstream.api.prices.words import per
+    from spendstream.schemas.prices.units import TOKENS
+
     since = said["valid_from"].removesuffix("T00:00:00Z")
     name = f"{said['provider']}/{said['model']} from {since}"
     if "same_as" in said:
         return f"{name}: same as {said['same_as']['provider']}/{said['same_as']['model']}"
     when = ", ".join(
-        name if value is True else f"{name} {'-'.join(value) if name == 'between' else value}"
+        name
+        if value is True
+        else f"{name} {'-'.join(value) + ' UTC' if name == 'between' else value}"
         for name, value in said.get("when", {}).items()
     )
-    prices = [f"{leaf} {usd}" for leaf, usd in said.get("prices", {}).items()]
-    prices += [f"image {image['price']}" for image in said.get("images", ())]
-    prices += [
-        f"above {step['input_above']:,}: "
-        + ", ".join(f"{leaf} {usd}" for leaf, usd in step["prices"].items())
+    if said.get("published"):
+        return f"{name}{f' ({when})' if when else ''}: genai-prices' hold again"
+    prices = said.get("prices", {})
+    unit = f"{said.get('tokens_per', 1_000_000):,} tokens"
+    parts = [_tokens({leaf: usd for leaf, usd in prices.items() if leaf in TOKENS}, unit)]
+    parts += [
+        f"with an input above {step['input_above']:,}: {_tokens(step['prices'], unit)}"
         for step in said.get("long_context", ())
     ]
-    unit = " a thousand tokens" if said.get("tokens_per") == 1000 else ""
-    return f"{name}{f' ({when})' if when else ''}: {', '.join(prices)} USD{unit}"
+    parts += [
+        f"{leaf} {usd} USD per {per(leaf)}" for leaf, usd in prices.items() if leaf not in TOKENS
+    ]
+    parts += [
+        " ".join(filter(None, ("image", image.get("size"), image.get("quality"), image["price"])))
+        + " USD"
+        for image in said.get("images", ())
+    ]
+    return f"{name}{f' ({when})' if when else ''}: {'; '.join(filter(None, parts))}"
+
+
+def _tokens(prices: Mapping[str, str], unit: str) -> str:
+    said = ", ".join(f"{leaf} {usd}" for leaf, usd in prices.items())
+    return f"{said} USD per {unit}" if said else ""
 
 
 def _moves(change: Mapping[str, Any]) -> list[str]:
     """Before and after, by leaf; nothing for a pattern."""
+    from spendstream.api.prices.words import moved, per
+
     if "after" not in change:
         return []
     before, after = (
-        {} if found is None else {_place(line): line["price_usd"] for line in found["prices"]}
-        for found in (change["before"], change["after"])
+        found["prices"] if found else () for found in (change["before"], change["after"])
     )
     return [
-        f"{place}: {before.get(place, 'no price')} → {after.get(place, 'no price')}"
-        for place in dict.fromkeys((*before, *after))
-        if before.get(place) != after.get(place)
+        f"{place}, {per(place.leaf)}: {old or _absent(place)} → {new or _absent(place)}"
+        for place, old, new in moved(before, after)
     ]
 
 
-def _place(line: Mapping[str, Any]) -> str:
-    above = f" above {line['input_above']:,}" if "input_above" in line else ""
-    kind = " ".join(str(line[name]) for name in ("size", "quality") if line.get(name))
-    return f"{line['leaf']}{above}{f' {kind}' if kind else ''}, {line['per']}"
+def _absent(place: Place) -> str:
+    """Of tokens the kind around them may have one, of a larger input the smaller."""
+    from spendstream.schemas.prices.units import TOKENS
+
+    whole = place.leaf not in TOKENS or (
+        place.leaf in ("input", "output") and not place.input_above
+    )
+    return "no price" if whole else "no price of its own"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -14,8 +14,13 @@ from spendstream.deploy.commands.prices_edit import Provider
 from spendstream.deploy.commands.report import moment
 from spendstream.deploy.console import CommandError, out, print_json, say, working
 from spendstream.deploy.home import Home
-from spendstream.deploy.moments import now_ms
+from spendstream.deploy.moments import iso, now_ms
 from spendstream.deploy.settings import Settings, load
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+
+    from spendstream.schemas.prices.version import PriceVersion
 
 SHOWN = 20
 
@@ -33,7 +38,7 @@ def show(
 ) -> None:
     """A model's prices, each with its unit, and where they come from. Exit code 1: it has none."""
     from spendstream.api.jobs.control_prices import read_versions
-    from spendstream.api.prices.words import lines_of
+    from spendstream.api.prices.words import lines_of, source_of
     from spendstream.schemas.period import to_ms
     from spendstream.schemas.prices.compile import compile_book
     from spendstream.schemas.prices.context import context_of
@@ -52,23 +57,41 @@ def show(
     found = {
         "provider": provider,
         "model": model,
+        "batch": batch,
+        "service_tier": tier,
+        "region": region,
+        "at": iso(at_ms),
         "rule": prices.rule,
+        "source": source_of(prices.rule),
         "exact": prices.exact,
         "price_version": book.version,
         "prices": lines_of(prices),
     }
     if json:
         print_json(found)
-        return
-    say(f"{prices.rule}; {book.version}")
-    if not prices.exact:
-        say("an estimate: a condition of the call has no price of its own")
-    table = _table("leaf", "above input", "USD", "for")
-    for line in lines_of(prices):
-        above = f"{line['input_above']:,}" if "input_above" in line else ""
-        kind = " ".join(filter(None, (line["leaf"], line.get("size"), line.get("quality"))))
-        table.add_row(kind, above, line["price_usd"], line["per"])
+    else:
+        show_prices(found)
+
+
+def show_prices(found: dict[str, Any]) -> None:
+    """The lines, and what holds for what is in none of them."""
+    lines, kind = found["prices"], _kind(found)
+    say(f"{_name(found)}{f' ({kind})' if kind else ''} at {found['at']}")
+    say(f"by {found['rule']} of {found['source']}; price version {found['price_version']}")
+    if not found["exact"]:
+        say(f"such calls ({kind}) are estimates: not all of that has a price of its own")
+    above = ("of calls with an input above",) if any("input_above" in one for one in lines) else ()
+    table = _table("what", "USD", "for", *above)
+    for line in lines:
+        what = " ".join(filter(None, (line["leaf"], line.get("size"), line.get("quality"))))
+        start = f"{line['input_above']:,} tokens" if "input_above" in line else ""
+        table.add_row(what, line["price_usd"], line["per"], *(start for _ in above))
     out.print(table)
+    say(
+        "Cached, reasoning, audio, image and video tokens that are not listed cost what the input "
+        "or output around them costs; a call that uses anything else that is not listed is "
+        "unpriced."
+    )
 
 
 def explain(
@@ -77,19 +100,20 @@ def explain(
     json: Json = False,
 ) -> None:
     """One event's sum, line by line: quantity, price, rule, source; and how it was charged."""
-    from spendstream.api.jobs.control import mirrored_versions, read_versions
+    from spendstream.api.jobs import control
     from spendstream.api.prices.explain import explain as explained
     from spendstream.deploy.clickhouse import reading
 
     settings = load()
     servers = _servers(settings)
     with reading(settings) as (_, client), working("looking it up"):
-        versions = (
-            read_versions(servers)
+        plans = (
+            control.read_versions(servers)
             if servers
-            else [record.version for record in mirrored_versions(client)]
+            else [record.version for record in control.mirrored_versions(client)]
         )
-        found = explained(client, event, workspace, {v.version: v.plan for v in versions})
+        prices = _prices(client, servers)
+        found = explained(client, event, workspace, {v.version: v.plan for v in plans}, prices)
     if json:
         print_json(found)
     else:
@@ -98,24 +122,12 @@ def explain(
 
 def show_sum(found: dict[str, Any]) -> None:
     """The lines, then what becomes of their sum."""
-    said = ", ".join(
-        [*(["batch"] if found["batch"] else []),
-         *(found[name] for name in ("service_tier", "region") if found[name])]
-    )  # fmt: skip
+    said = _kind(found)
     say(
         f"{found['event']} of {found['workspace']}, {found['time']}: "
         f"{found['provider']}/{found['model']}{f' ({said})' if said else ''}, {found['status']}"
     )
-    table = _table("what", "quantity", "price", "for", "USD")
-    for line in found["lines"]:
-        other = "" if line["model"] == found["model"] else f" ({line['model']})"
-        table.add_row(
-            line["leaf"] + other,
-            f"{line['quantity']:,}",
-            line["price_usd"],
-            line["per"],
-            line["cost_usd"],
-        )
+    table = _sum_table(found["model"], found["lines"])
     for name, amount in (
         ("computed cost", found["computed_cost_usd"]),
         ("reported cost", found["reported_cost_usd"]),
@@ -125,11 +137,39 @@ def show_sum(found: dict[str, Any]) -> None:
         if amount is not None:
             table.add_row(name, "", "", "", amount)
     out.print(table)
+    if found["rule"]:
+        say(f"{_all_by(found['lines'])}price version {found['price_version']}")
+    if found["charge_lines"]:
+        say("\nthe charge, line by line:")
+        out.print(_sum_table(found["model"], found["charge_lines"]))
+        say(f"{_all_by(found['charge_lines'])}without markup\n")
+    if found["why_no_charge_lines"]:
+        say(f"the charge's lines cannot be shown: {found['why_no_charge_lines']}")
     if found["why_unpriced"]:
         say(f"no cost: {found['why_unpriced']}")
-    if found["rule"]:
-        say(f"by {found['rule']} of {found['source']}; {found['price_version']}")
     say(f"plan version {found['plan_version']}, booked to {found['billing_period']}")
+
+
+def _sum_table(model: str, lines: list[dict[str, Any]]) -> Table:
+    own = () if _all_by(lines) else ("rule", "source")
+    table = _table("what", "quantity", "price", "for", "USD", *own)
+    for line in lines:
+        other = "" if line["model"] == model else f" ({line['model']})"
+        table.add_row(
+            line["leaf"] + other,
+            f"{line['quantity']:,}",
+            line["price_usd"],
+            line["per"],
+            line["cost_usd"],
+            *(line[name] for name in own),
+        )
+    return table
+
+
+def _all_by(lines: list[dict[str, Any]]) -> str:
+    """The rule of all lines; empty where they have several, which the table then shows."""
+    rules = {f"by {line['rule']} of {line['source']}; " for line in lines}
+    return rules.pop() if len(rules) == 1 else ""
 
 
 def check(
@@ -138,13 +178,16 @@ def check(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Models without a price, retired ones, prices that changed. Exit code 1 if there are any.
+    """Models without a price, retired ones, prices that changed.
 
-    Prices that changed are those of the last call that another version priced: its
-    row stays, re-rating would move it. Published prices that are finer than an
-    atto-dollar, and are rounded, are listed with --json.
+    Exit code 1: there is something to do. Models have no price, retired ones
+    were called within 31 days, or newer data has other prices.
+
+    Also shown, with exit code 0: what the last call of each kind would cost
+    otherwise by now, and what was unpriced and has a price by now. Their rows
+    stay; re-rating would move them. With --json also: retired models that
+    nobody calls any more, and published prices that are rounded.
     """
-    from spendstream.api.jobs.control_prices import mirrored_records, read_versions
     from spendstream.api.prices.check import check_prices
     from spendstream.deploy.clickhouse import reading
     from spendstream.schemas.prices.compile import compile_book
@@ -154,12 +197,7 @@ def check(
     settings = load()
     servers = _servers(settings)
     with reading(settings) as (_, client), working("comparing"):
-        versions = (
-            read_versions(servers)
-            if servers
-            else [record.version for record in mirrored_records(client)]
-        )
-        book = compile_book(overrides_of(versions))
+        book = compile_book(overrides_of(_prices(client, servers)))
         found = check_prices(client, book, now_ms(), newer)
     if json:
         print_json(found)
@@ -170,29 +208,87 @@ def check(
 
 
 def show_check(found: dict[str, Any]) -> None:
-    """What there is to look at, a table each."""
-    tables = {
-        "unpriced": ("provider", "model", "events", "last", "priced_now"),
-        "retired": ("provider", "model"),
-        "changed_since_priced": ("provider", "model", "leaf", "then_usd", "now_usd", "per"),
-        "changed_in_newer_data": ("provider", "model", "leaf", "installed_usd", "newer_usd", "per"),
-    }
-    for name, columns in tables.items():
-        rows = found[name]
-        if not rows:
-            continue
-        say(f"{name.replace('_', ' ')}: {len(rows)}")
-        table = _table(*(column.removesuffix("_usd").replace("_", " ") for column in columns))
-        for row in rows[:SHOWN]:
-            table.add_row(*("–" if row[c] is None else str(row[c]) for c in columns))
-        out.print(table)
-        if len(rows) > SHOWN:
-            say(f"… and {len(rows) - SHOWN:,} more: --json shows all")
-    verdict = "nothing to look at" if found["ok"] else "to be looked at"
-    say(
-        f"{found['models_seen']:,} models seen, {verdict}; {len(found['cleaned']):,} published "
-        f"prices are rounded to the atto-dollar; {found['price_version']}"
+    """What there is to do, then what is only to be known, a table each."""
+    unpriced = [one for one in found["unpriced"] if not one["priced_now"]]
+    priced_now = [one for one in found["unpriced"] if one["priced_now"]]
+    called = [one for one in found["retired"] if one["still_called"]]
+    _show_found(
+        "Without a price",
+        ("model", "kind", "calls", "last"),
+        [(_name(one), _kind(one), f"{one['events']:,}", one["last"]) for one in unpriced],
+        "Their calls are in no sum of costs. `spendstream prices set` gives them a price (with "
+        "--from, from before the last call), an alias in `spendstream prices import` that of "
+        "another model.",
     )
+    _show_found(
+        "Retired by their providers, and still called",
+        ("model", "last called"),
+        [(_name(one), one["last_day"]) for one in called],
+        "Their providers may end them: whoever calls them should choose another.",
+    )
+    _show_found(
+        "Other prices in the newer data",
+        ("model", "what", "installed", "newer", "for"),
+        [
+            (_name(one), _what(one), one["installed_usd"], one["newer_usd"], one["per"])
+            for one in found["changed_in_newer_data"]
+        ],
+        "They hold once that genai-prices is installed, or `spendstream prices set` has set them.",
+    )
+    _show_found(
+        "Unpriced when they were counted, with a price by now",
+        ("model", "kind", "calls", "last"),
+        [(_name(one), _kind(one), f"{one['events']:,}", one["last"]) for one in priced_now],
+        "Nothing to do: these calls stay unpriced until they are re-rated.",
+    )
+    _show_found(
+        "Changed since calls were priced (the last call of each kind, priced again)",
+        ("model", "kind", "what", "then", "now", "for", "calls", "priced with"),
+        [
+            (
+                *(_name(one), _kind(one), _what(one), one["then_usd"], one["now_usd"], one["per"]),
+                *(f"{one['events']:,}", one["price_version"]),
+            )
+            for one in found["changed_since_priced"]
+        ],
+        "Nothing to do: what was priced stays as it is until it is re-rated.",
+    )
+    say(
+        f"{found['models_seen']:,} models seen, "
+        f"{'nothing to do' if found['ok'] else 'something to do'}; {found['price_version']}"
+    )
+
+
+def _show_found(
+    title: str, columns: tuple[str, ...], rows: list[tuple[str | None, ...]], hint: str
+) -> None:
+    """Nothing where there is nothing."""
+    if not rows:
+        return
+    say(f"{title}: {len(rows):,}")
+    table = _table(*columns)
+    for row in rows[:SHOWN]:
+        table.add_row(*("–" if cell is None else cell for cell in row))
+    out.print(table)
+    if len(rows) > SHOWN:
+        say(f"… and {len(rows) - SHOWN:,} more: --json shows all")
+    say(f"{hint}\n")
+
+
+def _name(one: dict[str, Any]) -> str:
+    return f"{one['provider']}/{one['model']}"
+
+
+def _kind(one: dict[str, Any]) -> str:
+    """Of calls: what else their prices depend on."""
+    kinds = ["batch"] if one["batch"] else []
+    return ", ".join([*kinds, *filter(None, (one["service_tier"], one["region"]))])
+
+
+def _what(one: dict[str, Any]) -> str:
+    above = f" above {one['input_above']:,}" if one.get("input_above") else ""
+    other = one.get("priced_as", one["model"])
+    return f"{one['leaf']}{above}{f' ({other})' if other != one['model'] else ''}"
 
 
 def _providers(data: Path) -> list[Any]:
@@ -206,6 +302,14 @@ def _providers(data: Path) -> list[Any]:
         ) from error
 
 
+def _prices(client: Client, servers: str | None) -> list[PriceVersion]:
+    from spendstream.api.jobs.control_prices import mirrored_records, read_versions
+
+    if servers:
+        return read_versions(servers)
+    return [record.version for record in mirrored_records(client)]
+
+
 def _servers(settings: Settings) -> str | None:
     """None: no broker runs, and what is mirrored in ClickHouse counts."""
     running = Home(settings.home).running()
@@ -214,7 +318,7 @@ def _servers(settings: Settings) -> str | None:
 
 def _table(*columns: str) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
-    numbers = ("above input", "quantity", "USD", "price", "events", "then", "now")
+    numbers = ("quantity", "USD", "price", "calls", "then", "now")
     for column in columns:
         right = column in (*numbers, "installed", "newer")
         table.add_column(column, justify="right" if right else "left", overflow="fold")

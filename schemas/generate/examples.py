@@ -201,6 +201,7 @@ def _priced(leaves: tuple[Leaf, ...], cost: int) -> PricedUsage:
         arrival_ms=ARRIVED_MS,
         time_ms=CALLED_MS,
         counted_ms=min(CALLED_MS, ARRIVED_MS),
+        judged_ms=ARRIVED_MS,
         event_id=EVENT_ID,
         source=SOURCE,
         event=EVENT,

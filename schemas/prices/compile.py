@@ -122,6 +122,14 @@ def price_names() -> frozenset[str]:
     return frozenset(unit.price_key for unit in UnitRegistry(unit_data).units.values())
 
 
+def variant_conditions(provider: str, model: str) -> list[dict[str, str]]:
+    """For which calls a model's list has prices of their own: `{"processing": "batch"}`."""
+    listed = _listed(*canonical(provider, model))
+    # who resells a model has not the seller's variants
+    variants = (listed.model.price_variants if listed is not None and listed.own else None) or ()
+    return [dict(conditions) for conditions in {tuple(one.when.items()): 0 for one in variants}]
+
+
 def read_providers(data: bytes) -> list[Provider]:
     """Those of a `data.json` that genai-prices publishes for its next version.
 

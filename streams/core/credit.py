@@ -78,7 +78,7 @@ def accrue(
             event_id=event_id,
         )
     if cumulative_of(ws, month) - month.overage_emitted >= OVERAGE_STEP_PICO:
-        flush(state, batch, ws, period, month, final=False)
+        flush(state, batch, ws, period, month, state.checkpoint.time_ms, final=False)
     elif month.overage_since_ms is None:
         month.overage_since_ms = state.checkpoint.time_ms
 
@@ -90,7 +90,14 @@ def cumulative_of(ws: Workspace, month: Month) -> int:
 
 
 def flush(
-    state: PartitionState, batch: Batch, ws: Workspace, period: str, month: Month, *, final: bool
+    state: PartitionState,
+    batch: Batch,
+    ws: Workspace,
+    period: str,
+    month: Month,
+    at_ms: int,
+    *,
+    final: bool,
 ) -> None:
     """Send the period's cumulative overage, unless there is nothing new to say."""
     month.overage_since_ms = None
@@ -117,7 +124,7 @@ def flush(
                     revision=month.overage_revision,
                     from_cumulative_pico=str(emitted),
                     to_cumulative_pico=str(cumulative),
-                    at_ms=checkpoint.time_ms,
+                    at_ms=at_ms,
                     final=final,
                     plan_version=ws.force.version,
                 )

@@ -15,7 +15,7 @@ from spendstream.streams.core.ids import digest
 from spendstream.streams.core.late_lane import mark_pricing
 from spendstream.streams.core.outputs import Batch
 from spendstream.streams.core.plans import PlanInForce, PlanTable
-from spendstream.streams.core.schedule import advance, refresh_plan
+from spendstream.streams.core.schedule import advance, refresh_plan, settle
 from spendstream.streams.core.state import PartitionState, Workspace
 
 
@@ -28,8 +28,8 @@ class JournalRow(NamedTuple):
 
     seq: int
     topic: str
-    arrival_ms: int
     counted_ms: int
+    judged_ms: int
     event_id: str
     workspace_id: str
     input_tokens: int
@@ -53,8 +53,8 @@ def apply_row(state: PartitionState, batch: Batch, row: JournalRow, plans: PlanT
         raise JournalGap(
             f"partition {checkpoint.partition}: row {expected} is expected, got {row.seq}"
         )
-    if row.arrival_ms > checkpoint.time_ms:
-        advance(state, batch, plans, row.arrival_ms)
+    if row.judged_ms > checkpoint.time_ms:
+        advance(state, batch, plans, row.judged_ms)
     if checkpoint.time_ms >= state.next_mark_ms:
         mark_pricing(state)
     checkpoint.seq[USAGE_PRICED] = row.seq
@@ -68,6 +68,8 @@ def apply_row(state: PartitionState, batch: Batch, row: JournalRow, plans: PlanT
     ws = state.workspaces.get(row.workspace_id)
     if ws is None:
         ws = state.workspaces[row.workspace_id] = Workspace(row.workspace_id)
+    elif ws.due_ms <= checkpoint.time_ms:
+        settle(state, batch, ws, plans)
     if ws.plan_revision != plans.revision or checkpoint.time_ms >= ws.force.until_ms:
         refresh_plan(state, ws, plans)
     if ws.force.version != row.plan_version:

@@ -39,7 +39,7 @@ from spendstream.streams.core.late_lane import check_turn, known_since, mark_pri
 from spendstream.streams.core.outputs import Batch, PricedStruct, encode
 from spendstream.streams.core.plans import AS_COMPUTED, NEVER, PlanTable
 from spendstream.streams.core.pricing import price_event
-from spendstream.streams.core.schedule import advance, refresh_plan
+from spendstream.streams.core.schedule import advance, refresh_plan, settle
 from spendstream.streams.core.state import PartitionState, Workspace
 
 _AT_ONCE: Final = 400
@@ -197,6 +197,8 @@ def _count_once(
     ws = state.workspaces.get(event.workspace_id)
     if ws is None:
         ws = state.workspaces[event.workspace_id] = Workspace(event.workspace_id)
+    elif ws.due_ms <= now:
+        settle(state, batch, ws, plans)
     if ws.plan_revision != plans.revision or now >= ws.force.until_ms:
         refresh_plan(state, ws, plans)
     priced = leaves, computed, rule, quality = price_event(book, event, time_ms)
@@ -215,6 +217,7 @@ def _count_once(
         item.arrival_ms,
         time_ms,
         counted_ms,
+        now,
         item.event_id,
         item.source,
         msgspec.Raw(item.data),

@@ -1,6 +1,8 @@
 """Time passes without events: what is next due for a workspace, and doing it.
 
-A heap holds one standing appointment a workspace; an entry that no longer matches it is stale.
+A heap holds one standing appointment a workspace; an entry that no longer matches it is stale. What
+falls due is done at its own time, however much later it is done; and before anything else happens
+to the workspace (`settle`). So rows made by time are the same in any cut into batches.
 """
 
 from __future__ import annotations
@@ -43,17 +45,21 @@ def advance(state: PartitionState, batch: Batch, plans: PlanTable, until_ms: int
             continue  # an earlier appointment has taken this one's place
         checkpoint.time_ms = max(checkpoint.time_ms, due_ms)
         batch.due_runs += 1
-        ws.due_ms = NEVER
-        if ws.plan_revision != plans.revision or checkpoint.time_ms >= ws.force.until_ms:
-            refresh_plan(state, ws, plans)
-        _run_due(state, batch, ws)
-        schedule(state, ws)
+        _run_due(state, batch, ws, plans)
     checkpoint.time_ms = max(checkpoint.time_ms, until_ms)
 
 
-def refresh_plan(state: PartitionState, ws: Workspace, plans: PlanTable) -> None:
-    """Take the plan in force now; what hangs on it is looked at again."""
-    now = state.checkpoint.time_ms
+def settle(state: PartitionState, batch: Batch, ws: Workspace, plans: PlanTable) -> None:
+    """Do what is due of a workspace by now: `advance` may have had too many others to serve."""
+    while ws.due_ms <= state.checkpoint.time_ms:
+        _run_due(state, batch, ws, plans)
+
+
+def refresh_plan(
+    state: PartitionState, ws: Workspace, plans: PlanTable, at_ms: int | None = None
+) -> None:
+    """Take the plan in force at a moment (now); what hangs on it is looked at again."""
+    now = state.checkpoint.time_ms if at_ms is None else at_ms
     # before the plan: a version that the follower's thread adds in between is then noticed later
     ws.plan_revision = plans.revision
     ws.force = plans.in_force(ws.id, now)
@@ -65,26 +71,28 @@ def refresh_plan(state: PartitionState, ws: Workspace, plans: PlanTable) -> None
                 month.overage_since_ms = OVERDUE_MS
             elif month.overage_since_ms is None:
                 month.overage_since_ms = now
-    schedule(state, ws)
+    schedule(state, ws, now)
 
 
-def schedule(state: PartitionState, ws: Workspace) -> None:
-    """Put the workspace's next appointment on the heap, unless an earlier one stands."""
-    due = next_due(state, ws)
+def schedule(state: PartitionState, ws: Workspace, at_ms: int | None = None) -> None:
+    """Put the workspace's next appointment after a moment (now) on the heap, unless an earlier one
+    stands."""
+    due = next_due(ws, state.checkpoint.time_ms if at_ms is None else at_ms)
     if due < ws.due_ms:
         ws.due_ms = due
         heappush(state.due, (due, ws.id))
 
 
-def next_due(state: PartitionState, ws: Workspace) -> int:
-    """When something happens to the workspace by itself, in milliseconds; always after now."""
-    now = state.checkpoint.time_ms
+def next_due(ws: Workspace, now: int) -> int:
+    """When something next happens to the workspace by itself, in milliseconds."""
     due = min(month_of(now).end_ms, ws.force.until_ms)
     for name, month in ws.months.items():
         if not month.final:
-            due = min(due, max(month_named(name).closes_ms, now + 1))
-            if month.overage_since_ms is not None:
-                due = min(due, max(month.overage_since_ms + OVERAGE_WAIT_MS, now + 1))
+            due = min(due, month_named(name).closes_ms)
+            if month.overage_since_ms == OVERDUE_MS:
+                due = min(due, now + 1)
+            elif month.overage_since_ms is not None:
+                due = min(due, month.overage_since_ms + OVERAGE_WAIT_MS)
     if ws.unpublished:
         due = min(due, max(ws.published_ms + PUBLISH_EVERY_MS, now + 1))
     if minute_used_up(ws):
@@ -106,8 +114,12 @@ def _wake_for_plans(state: PartitionState, plans: PlanTable) -> None:
             heappush(state.due, (now, ws.id))
 
 
-def _run_due(state: PartitionState, batch: Batch, ws: Workspace) -> None:
-    now = state.checkpoint.time_ms
+def _run_due(state: PartitionState, batch: Batch, ws: Workspace, plans: PlanTable) -> None:
+    """Do what is due at the workspace's appointment, at that time, and make the next one."""
+    now = ws.due_ms
+    ws.due_ms = NEVER
+    if ws.plan_revision != plans.revision or now >= ws.force.until_ms:
+        refresh_plan(state, ws, plans, now)
     batch.changed[ws.id] = ws
     # `finish` publishes it; were it due until then, a leap of time would run it every millisecond
     ws.unpublished = False
@@ -116,11 +128,12 @@ def _run_due(state: PartitionState, batch: Batch, ws: Workspace) -> None:
         month = ws.months[name]
         closes_ms = month_named(name).closes_ms
         if now >= closes_ms and not month.final:
-            flush(state, batch, ws, name, month, final=True)
+            flush(state, batch, ws, name, month, now, final=True)
             month.final = True
         elif month.overage_since_ms is not None and now >= month.overage_since_ms + OVERAGE_WAIT_MS:
-            flush(state, batch, ws, name, month, final=False)
+            flush(state, batch, ws, name, month, now, final=False)
         if now >= closes_ms + KEEP_MONTHS_MS:
             del ws.months[name]
             for key in [key for key in ws.episodes if key.endswith(month_key("", name))]:
                 del ws.episodes[key]
+    schedule(state, ws, now)

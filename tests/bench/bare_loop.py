@@ -84,6 +84,7 @@ class Priced(msgspec.Struct, gc=False):
     arrival_ms: int
     time_ms: int
     counted_ms: int
+    judged_ms: int
     event_id: str
     source: str
     event: msgspec.Raw
@@ -267,6 +268,7 @@ def run(bootstrap: str, topic: str, events: int, prices: dict[str, list[object]]
                 arrival,
                 event_ms,
                 counted,
+                now,
                 event_id,
                 source,
                 msgspec.Raw(value),

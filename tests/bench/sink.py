@@ -218,6 +218,7 @@ def example_row(seq: int, partition: int) -> bytes:
             "arrival_ms": moment + 3,
             "time_ms": moment,
             "counted_ms": moment,
+            "judged_ms": moment + 3,
             "event_id": f"{partition:08x}-{seq * 7919:024x}",
             "source": "/bench",
             "event": {

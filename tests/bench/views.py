@@ -79,7 +79,8 @@ def insert(client: Client, lines: bytes, token: str) -> None:
     known = {
         name
         for (name,) in client.query(
-            "SELECT name FROM system.columns WHERE database = currentDatabase() AND table = {t:String}",
+            "SELECT name FROM system.columns "
+            "WHERE database = currentDatabase() AND table = {t:String}",
             parameters={"t": TABLE.name},
         ).result_rows
     }

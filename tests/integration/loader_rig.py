@@ -84,6 +84,7 @@ def priced(seq: int, partition: int = 0, **other: Any) -> PricedUsage:
         "arrival_ms": moment + 5,
         "time_ms": moment,
         "counted_ms": moment,
+        "judged_ms": moment + 5,
         "event_id": f"event-{partition}-{seq}",
         "source": "/test",
         "event": event,

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from spendstream.api.author import os_user
 from spendstream.api.state import read_worker_state
 from spendstream.deploy.embedded.broker import free_port
 from spendstream.deploy.home import Home
@@ -196,6 +197,82 @@ def test_plans_are_set_and_shown(cli: Cli, addresses: dict[str, Any], tmp_path: 
     assert "at version 1" in cli.run("plans", "set", str(file), "--expect", "0", code=4).stderr
 
 
+OURS: dict[str, str] = {"workspace": "ws-prices", "model": "house-model"}
+"""Of a model that nobody publishes a price of."""
+SET_OURS = ("prices", "set", "openai", OURS["model"], "input=2", "output=6")
+OUR_TOKENS = Decimal("0.000008")
+"""USD of one token each way at that price."""
+
+
+def test_a_price_governs_what_comes_next_and_after_a_restart(
+    cli: Cli, addresses: dict[str, Any]
+) -> None:
+    """Set while the worker runs; explained, audited; and no edit is made from an old version."""
+    emit(_servers(cli), ["before"], **OURS)
+    until(lambda: _unpriced(cli).get(OURS["model"]) == (1, False), 30)
+    assert cli.json(*SET_OURS, "--expect", "0", "--why", "contract 12")["versions"] == [1]
+    stale = cli.run(*SET_OURS, "cache_read=1", "--expect", "0", code=1).stderr
+    assert f"the prices are at version 1 (since then by {os_user()})" in stale
+    audits = cli.json("prices", "history")
+    ((version, author, why, prices),) = [
+        (one["version"], one["author"], one["reason"], one["adds"]["prices"]) for one in audits
+    ]
+    assert (version, author, why) == (1, os_user(), "contract 12")
+    assert prices == {"input": "2", "output": "6"}
+
+    unpriced = _send_until_priced(cli)
+    emit(_servers(cli), _ids("since", 10), **OURS)
+    since = {"unpriced": (unpriced, Decimal(0)), "measured": (11, 11 * OUR_TOKENS)}
+    assert _ours(cli) == since
+    sum_ = cli.json("prices", "explain", "since-9")
+    assert [
+        (line["leaf"], line["quantity"], line["price_usd"], line["cost_usd"])
+        for line in sum_["lines"]
+    ] == [("input", 1, "2", "0.000002"), ("output", 1, "6", "0.000006")]
+    assert sum_["rule"].startswith(f"override openai/{OURS['model']}@")
+    assert "+1 " in sum_["price_version"]
+
+    cli.run("down")
+    emit(cli.json("up", "--detach")["bootstrap_servers"], _ids("again", 10), **OURS)
+    assert _ours(cli) == since | {"measured": (21, 21 * OUR_TOKENS)}
+    assert cli.json("prices", "history") == audits
+
+
+def _ours(cli: Cli) -> dict[str, tuple[int, Decimal]]:
+    """Requests and USD by what the cost rests on, settled."""
+    rows = cli.json(
+        "report", "--group-by", "quality", "--filter", f"workspace={OURS['workspace']}", "--settled"
+    )
+    return {row["quality"]: (row["requests"], Decimal(row["cost_usd"] or 0)) for row in rows}
+
+
+def _unpriced(cli: Cli) -> dict[str, tuple[int, bool]]:
+    """Models that `prices check` names, if any: calls, and whether they would have a price now."""
+    checked = cli.begin("prices", "check", "--json")
+    found = json.loads(checked.communicate(timeout=60)[0])
+    assert (checked.returncode, found["ok"]) in ((0, True), (1, False))
+    return {one["model"]: (one["events"], one["priced_now"]) for one in found["unpriced"]}
+
+
+def _send_until_priced(cli: Cli) -> int:
+    """One event after the other until one has a cost; how many there are that have none.
+
+    A batch is priced as the checkpoint before it says, so some may come before the price governs.
+    """
+    sent = 1  # the one from before
+
+    def priced() -> bool:
+        nonlocal sent
+        total = read_worker_state(_servers(cli)).workspaces[OURS["workspace"]].total
+        if total.requests == sent and not total.cost:
+            emit(_servers(cli), [f"maybe-{sent}"], **OURS)
+            sent += 1
+        return total.cost > 0
+
+    until(priced, 30)
+    return sent - 1
+
+
 def test_usage_after_a_restart_is_as_before(cli: Cli, replayed: dict[str, Any]) -> None:
     """And 1,000 new events among 1,000 from before it add exactly the new ones."""
     old, new = _ids("old", 1_000), _ids("new", 1_000)
@@ -234,13 +311,13 @@ def test_usage_after_kill_9_is_exact_once_all_is_sent_again(
     assert cli.json("verify")["differences"] == []
 
 
-def emit(servers: str, ids: list[str]) -> None:
-    """Events of ws-3 with one token each way; returns when the broker has them."""
+def emit(servers: str, ids: list[str], *, workspace: str = "ws-3", model: str = "gpt-4o") -> None:
+    """Events with one token each way; returns when the broker has them."""
     event = UsageEvent(
         provider="openai",
-        request_model="gpt-4o",
+        request_model=model,
         usage=Usage(input_tokens=1, output_tokens=1),
-        workspace_id="ws-3",
+        workspace_id=workspace,
     )
     with UsageEmitter(servers) as emitter:
         for id_ in ids:

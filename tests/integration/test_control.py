@@ -7,14 +7,17 @@ import threading
 import pytest
 from confluent_kafka import Producer
 
-from spendstream.api.jobs import control_writer
+from spendstream.api.jobs import control_log, control_prices, control_writer
 from spendstream.api.jobs.control import apply_plans, read_versions
+from spendstream.api.jobs.control_prices import add_prices
 from spendstream.api.jobs.control_writer import StaleEdit, head_of
 from spendstream.api.log import LogUnavailable, read_to_end
 from spendstream.api.plans.file import parse_plans
 from spendstream.api.plans.versions import edits_of, in_force, newest
 from spendstream.deploy.topics_admin import create
 from spendstream.schemas import Plan
+from spendstream.schemas.prices.overrides import parse_overrides
+from spendstream.schemas.topics import CONTROL_PLANS, CONTROL_PRICES
 from tests.servers.kafka import KafkaServer
 
 pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("control")]
@@ -117,3 +120,48 @@ def test_concurrent_writers_never_share_a_version(bootstrap: str) -> None:
 def test_a_missing_topic_is_named(bootstrap: str) -> None:
     with pytest.raises(LogUnavailable, match=r"topic no\.such is missing"):
         list(read_to_end(bootstrap, "no.such"))
+
+
+def test_a_record_that_cannot_be_read_is_passed_over_and_said_once(
+    bootstrap: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    apply_plans(bootstrap, {"ws-h": with_credit(1)}, author="anna")
+    head = head_of(read_versions(bootstrap))
+    put(bootstrap, CONTROL_PLANS, b"{", b'{"version": 7000, "plan": {}}')
+    control_log._say.cache_clear()
+    caplog.clear()
+    (written,) = apply_plans(bootstrap, {"ws-h": with_credit(2)}, author="anna")
+    assert written.version == head + 1
+    assert read_versions(bootstrap)[-1] == written
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 2
+    assert said[0].startswith("control.plans: the record at offset ")
+    assert "Invalid JSON" in said[0]
+    assert said[1].endswith("as the workers do (workspace_id: Field required)")
+
+
+def test_a_price_that_cannot_be_read_is_passed_over(
+    bootstrap: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A number is never given twice where a later record can be read; only the last one's is."""
+    entry = {"provider": "openai", "model": "gpt-4o", "valid_from": "2026-01-01"}
+    dear, dearer = (
+        parse_overrides({"prices": [entry | {"prices": {"input": usd}}]}) for usd in ("7", "8")
+    )
+    (first,) = add_prices(bootstrap, dear, author="anna")
+    control_log._say.cache_clear()
+    lost = first.model_dump_json().replace('"version":1', '"version":2').replace("anna", "")
+    put(bootstrap, CONTROL_PRICES, lost.encode())
+    (second,) = add_prices(bootstrap, dearer, author="anna", expected_version=first.version)
+    (third,) = add_prices(bootstrap, dear, author="anna", expected_version=second.version)
+    assert [v.version for v in control_prices.read_versions(bootstrap)] == [1, 2, 3]
+    assert [first.version, second.version, third.version] == [1, 2, 3]
+    assert "control.prices: the record at offset " in caplog.text
+
+
+def put(bootstrap: str, topic: str, *values: bytes) -> None:
+    """Records of nobody's writing."""
+    producer = Producer({"bootstrap.servers": bootstrap})
+    for value in values:
+        producer.produce(topic, key=b"k", value=value, partition=0)
+    assert producer.flush(10) == 0

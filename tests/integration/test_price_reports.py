@@ -86,12 +86,14 @@ def figures(clickhouse: ClickHouseServer) -> Iterator[Figures]:
 
 
 def test_a_sum_is_explained_line_by_line(figures: Figures) -> None:
-    found = explain(figures.client, "plain", "ws-1", PLANS)
+    found = explain(figures.client, "plain", "ws-1", PLANS, [])
+    by = ("1,000,000 tokens", "openai/gpt-4o", "genai-prices")
     assert [tuple(line.values()) for line in found["lines"]] == [
-        ("gpt-4o", "input", 600, "2.5", "1,000,000 tokens", "0.0015"),
-        ("gpt-4o", "cache_read", 400, "1.25", "1,000,000 tokens", "0.0005"),
-        ("gpt-4o", "output", 100, "10", "1,000,000 tokens", "0.001"),
+        ("gpt-4o", "input", 600, "2.5", by[0], "0.0015", *by[1:]),
+        ("gpt-4o", "cache_read", 400, "1.25", by[0], "0.0005", *by[1:]),
+        ("gpt-4o", "output", 100, "10", by[0], "0.001", *by[1:]),
     ]
+    assert (found["charge_lines"], found["why_no_charge_lines"]) == ([], None)
     money = ("computed_cost_usd", "reported_cost_usd", "cost_usd", "charge_usd", "charge_is")
     assert [found[name] for name in money] == ["0.003", None, "0.003", "0.003", "the cost"]
     assert (found["rule"], found["source"]) == ("openai/gpt-4o", "genai-prices")
@@ -111,19 +113,20 @@ def test_a_sum_is_explained_line_by_line(figures: Figures) -> None:
 def test_which_cost_counts_and_how_it_is_charged(
     figures: Figures, event: str, computed: str, cost: str, quality: str, charge: str, how: str
 ) -> None:
-    found = explain(figures.client, event, None, PLANS)
+    found = explain(figures.client, event, None, PLANS, [])
     assert (found["computed_cost_usd"], found["cost_usd"]) == (computed, cost)
     assert (found["quality"], found["charge_usd"], found["charge_is"]) == (quality, charge, how)
 
 
 def test_a_plan_that_is_gone_is_said(figures: Figures) -> None:
     assert (
-        "version 1 of control.plans" in explain(figures.client, "marked-up", None, {})["charge_is"]
+        "version 1 of control.plans"
+        in explain(figures.client, "marked-up", None, {}, [])["charge_is"]
     )
 
 
 def test_each_model_inside_a_response_has_its_own_lines(figures: Figures) -> None:
-    lines = explain(figures.client, "others", None, PLANS)["lines"]
+    lines = explain(figures.client, "others", None, PLANS, [])["lines"]
     assert [(line["model"], line["leaf"], line["quantity"]) for line in lines] == [
         ("claude-opus-4-6", "input", 10),
         ("claude-opus-4-6", "output", 5),
@@ -137,15 +140,15 @@ def test_each_model_inside_a_response_has_its_own_lines(figures: Figures) -> Non
 
 
 def test_why_there_is_no_cost(figures: Figures) -> None:
-    assert "held no usage" in explain(figures.client, "silent", None, PLANS)["why_unpriced"]
-    assert "had no price" in explain(figures.client, "unknown", None, PLANS)["why_unpriced"]
+    assert "held no usage" in explain(figures.client, "silent", None, PLANS, [])["why_unpriced"]
+    assert "had no price" in explain(figures.client, "unknown", None, PLANS, [])["why_unpriced"]
 
 
 def test_an_id_that_is_not_there_or_not_alone(figures: Figures) -> None:
     with pytest.raises(NoSuchEvent, match="no row of usage_raw"):
-        explain(figures.client, "nothing", None, PLANS)
+        explain(figures.client, "nothing", None, PLANS, [])
     with pytest.raises(NoSuchEvent, match="ws-1, ws-2; name one"):
-        explain(figures.client, "plain", None, PLANS)
+        explain(figures.client, "plain", None, PLANS, [])
 
 
 def test_what_is_unpriced_or_retired_is_listed(figures: Figures) -> None:
@@ -164,10 +167,40 @@ def test_what_is_unpriced_or_retired_is_listed(figures: Figures) -> None:
     json.dumps(found)
 
 
+@pytest.mark.parametrize(("days", "still_called"), [(35, True), (36, False)])
+def test_a_retired_model_that_nobody_calls_any_more_asks_for_nothing(
+    figures: Figures, days: int, still_called: bool
+) -> None:
+    """It was called on the fourth day, and 31 are looked at."""
+    unheard_of = {"prices": {"input": "1", "output": "1"}, "valid_from": "2026-01-01"}
+    entry = {"provider": "openai", "model": "unheard-of"} | unheard_of
+    book = compile_book(parse_overrides({"prices": [entry]}))
+    found = check_prices(figures.client, book, NOON + days * 86_400_000)
+    assert found["retired"] == [
+        {
+            "provider": "avian",
+            "model": "Meta-Llama-3.1-8B-Instruct",
+            "last_day": "2026-11-26",
+            "still_called": still_called,
+        }
+    ]
+    assert found["ok"] is not still_called
+
+
+def test_what_was_unpriced_and_has_a_price_by_now_is_said(figures: Figures) -> None:
+    entry = {"provider": "openai", "model": "unheard-of", "valid_from": "2026-01-01"}
+    book = compile_book(
+        parse_overrides({"prices": [entry | {"prices": {"input": "1", "output": "1"}}]})
+    )
+    (unpriced,) = check_prices(figures.client, book, NOON)["unpriced"]
+    assert (unpriced["model"], unpriced["priced_now"]) == ("unheard-of", True)
+
+
 def test_prices_that_changed_since_are_listed(figures: Figures) -> None:
     found = check_prices(figures.client, compile_book(DEARER), NOON)["changed_since_priced"]
     moved = {(one["model"], one["leaf"]): (one["then_usd"], one["now_usd"]) for one in found}
     assert moved == {("gpt-4o", "cache_read"): ("1.25", "1"), ("gpt-4o", "output"): ("10", "11")}
+    assert {one["events"] for one in found} == {3}
 
 
 def test_prices_that_a_newer_data_file_changes_are_listed(figures: Figures) -> None:
@@ -212,4 +245,4 @@ def test_a_file_that_is_no_data_is_refused(data: bytes) -> None:
 
 def test_a_default_plan_needs_no_version(figures: Figures) -> None:
     assert Plan().markup_percent == "0"
-    assert explain(figures.client, "others", None, {})["charge_is"] == "the cost"
+    assert explain(figures.client, "others", None, {}, [])["charge_is"] == "the cost"

@@ -28,6 +28,7 @@ EVENTS = 40_000
 KINDS = (
     "worker killed",
     "worker zombie",
+    "prices set and all workers killed",
     "sink killed",
     "ClickHouse and sink killed",
     "ClickHouse errs after the insert",
@@ -53,3 +54,5 @@ def test_nothing_is_lost_or_doubled(
     assert len(outcome.landed) >= 6, said
     assert outcome.differences.checked["priced rows"] >= EVENTS
     assert outcome.differences.checked["raw rows"] >= EVENTS
+    assert outcome.differences.checked["price versions"] >= EVENTS
+    assert outcome.differences.facts["price versions in rows"] in (2, 3), said

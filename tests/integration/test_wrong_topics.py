@@ -11,10 +11,11 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 from confluent_kafka.cimpl import NewPartitions, NewTopic
 
-from spendstream.deploy import topics_admin
+from spendstream.deploy import failures, topics_admin
 from spendstream.schemas.topics import BY_NAME, INPUTS
 from tests.servers.kafka import KafkaServer
 from tests.support import topics
+from tests.support.command_line import run_here
 from tests.support.exact import check_exact
 from tests.support.records import calls_of_now
 from tests.support.rig import PARTITIONS, Rig
@@ -22,6 +23,8 @@ from tests.support.waiting import until
 from tests.support.watched import Watched
 
 pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("engine")]
+
+SET_PRICE = ("prices", "set", "openai", "gpt-4o", "input=1", "output=2")
 
 
 @pytest.fixture
@@ -60,6 +63,38 @@ def test_an_output_topic_that_is_not_as_it_should_be_holds_everything_up(
     topics_admin.create(rig.bootstrap, PARTITIONS, 1)
     rig.wait_settled()
     check_exact(rig, sent)
+
+
+def test_a_cluster_from_before_control_prices_is_told_what_to_do(rig: Rig) -> None:
+    """Worker, doctor and `prices` name the topic and the command; once it is there all goes on."""
+    topics.remove(rig.bootstrap, "control.prices")
+    sent = calls_of_now(0, 300)
+    rig.send(sent)
+    worker = rig.worker()
+    told = '"error": "control.prices is missing: `spendstream topics create`"'
+    until(lambda: worker.log.count(told) >= PARTITIONS, 40, lambda: worker.log[-3000:])
+    until(lambda: "control_follower_retries" in worker.log, 20)
+    for line in worker.log.splitlines():
+        if "control_follower_retries" in line:
+            assert '"topic": "control.prices"' in line
+            assert "`spendstream topics create`" in line
+    for arguments, code in (
+        (("doctor", "--json"), failures.NOT_RIGHT),
+        (("topics", "check"), failures.NOT_RIGHT),
+        (SET_PRICE, failures.UNAVAILABLE),
+        (("prices", "history"), failures.UNAVAILABLE),
+    ):
+        done = run_here(*arguments, SPENDSTREAM_BOOTSTRAP_SERVERS=rig.bootstrap)
+        said = done.stdout + done.stderr
+        assert done.returncode == code, said
+        assert "control.prices is missing: " in said
+        assert "`spendstream topics create`" in said
+
+    assert topics_admin.create(rig.bootstrap, PARTITIONS, 1) == ["control.prices"]
+    rig.wait_settled()
+    check_exact(rig, sent)
+    done = run_here(*SET_PRICE, SPENDSTREAM_BOOTSTRAP_SERVERS=rig.bootstrap)
+    assert done.returncode == failures.OK, done.stderr
 
 
 @pytest.mark.parametrize("topic", ["usage.priced", "workspace.checkpoint", "workspace.ids"])

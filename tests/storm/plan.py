@@ -13,6 +13,7 @@ from tests.storm.faults.base import Fault
 KINDS: Final[dict[type[Fault], int]] = {
     workers.WorkerKilled: 8,
     workers.WorkersKilled: 3,
+    workers.PricesSet: 3,
     workers.WorkerZombie: 5,
     workers.IdleWorkerZombie: 3,
     workers.WorkerPaused: 2,

@@ -12,14 +12,18 @@ from typing import Any, Final
 
 from confluent_kafka import TopicPartition
 
+from spendstream.api.jobs.control_prices import add_prices
+from spendstream.api.jobs.control_writer import ControlUnavailable
+from spendstream.api.log import LogUnavailable
 from spendstream.deploy import topics_admin
+from spendstream.schemas.prices.overrides import parse_overrides
 from tests.servers.clickhouse import ChdbClickHouse
 from tests.servers.kafka import KafkaServer
 from tests.storm import emitter
 from tests.storm.emitter import EmitterFiles, Sender
 from tests.storm.proxy import Proxy
 from tests.storm.recount.topics import Record, read_committed
-from tests.storm.traffic import Sending, Traffic, plans
+from tests.storm.traffic import EDITED, Sending, Traffic, edit, plans
 from tests.storm.watch import Transactions, Watched, owners
 from tests.support.exact import plan_versions
 from tests.support.rig import CHECKPOINT, Rig
@@ -30,6 +34,7 @@ PARTITIONS: Final = 6
 SESSION_S: Final = 6.0
 EMITTERS: Final = 2
 DATABASE: Final = "storm"
+EDIT_S: Final = 60.0
 
 
 class Storm(Rig):
@@ -49,7 +54,7 @@ class Storm(Rig):
         self.streams: list[Watched] = []
         self.sinks: list[Watched] = []
         self.gone: list[Watched] = []
-        self._started = self._extra = 0
+        self._started = self._extra = self._edits = 0
         self.broker = broker
         self.clickhouse = clickhouse
         self.disk = disk
@@ -200,6 +205,28 @@ class Storm(Rig):
             sender.send(Sending(self.extra_number(), 0))
         while not sender.flush():
             pass
+
+    def set_price(self) -> int:
+        """The next one of EDITED, as the command line sets it; returns its version.
+
+        What was written before its writer lost the broker is not written again.
+        """
+        self._edits += 1
+        provider, model = EDITED
+        fresh, read, _, output = edit(self._edits)
+        prices = {"input": fresh, "cache_read": read, "output": output}
+        entry = {"provider": provider, "model": model, "valid_from": "2026-01-01", "prices": prices}
+        wanted = parse_overrides({"prices": [entry]})
+
+        def written() -> bool:
+            try:
+                add_prices(self.bootstrap, wanted, author="storm", timeout=10)
+            except (ControlUnavailable, LogUnavailable):
+                return False
+            return True
+
+        assert seen(written, EDIT_S), f"price {self._edits} could not be set in {EDIT_S:.0f} s"
+        return self._edits
 
     def complaint(self) -> str:
         words = [f"{p.name}: {p.process.log[-1500:]}" for p in (*self.streams, *self.sinks)]

@@ -1,4 +1,4 @@
-"""What is sent: each event from the seed and its number alone.
+"""What is sent: each event from the seed and its number alone; and what is set: plans, prices.
 
 Emitters, harness and recount make the same event from the same number, so nobody has to remember
 what was sent, also not an emitter that was killed.
@@ -7,6 +7,7 @@ what was sent, also not an emitter that was killed.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -80,6 +81,8 @@ class Traffic:
             more["trackable"] = {"type": "doc", "id": str(dice(40))}
         if self.late and dice(10_000) < self.late:
             shift_ms -= (25 + dice(24)) * HOUR_MS
+        if status == "ok" and dice(6) == 0:
+            more["reported_cost_pico"] = str(1 + dice(10**10))
         return Call(
             f"s{self.seed}-{number}",
             now_ms + shift_ms,
@@ -120,7 +123,8 @@ class Traffic:
 
 def plans(traffic: Traffic) -> list[PlanFact]:
     """Of some workspaces, in proportion to what they will spend: whatever the number of events,
-    credits run out and limits are violated."""
+    credits run out and limits are violated. Some charge more than the cost, or by prices of their
+    own, or count what was reported."""
     made: list[PlanFact] = []
     sample = [traffic.call(n, 0) for n in range(2_000)]
     mean = sum(cost_of(call) or 0 for call in sample) // len(sample)
@@ -136,5 +140,27 @@ def plans(traffic: Traffic) -> list[PlanFact]:
         elif n % 3 == 1:
             limits = (LimitFact("rate", "requests", "minute", max(2, events // 40)),)
         credit = max(USD // 1_000, mean * events // 3)
-        made.append(PlanFact(len(made) + 1, f"ws-{n}", 0, credit, limits, overage=n % 4 == 0))
+        number = len(made) + 1
+        made.append(
+            PlanFact(
+                number,
+                f"ws-{n}",
+                0,
+                credit,
+                limits,
+                overage=n % 4 == 0,
+                markup="12.5" if number % 3 == 0 else "0",
+                own=(("openai", "gpt-4o", "2", "9.5"),) if number % 5 == 0 else (),
+                reported=number % 7 in (2, 3),
+            )
+        )
     return made
+
+
+EDITED: Final = ("openai", "gpt-4o-mini")
+
+
+def edit(version: int) -> tuple[str, str, None, str]:
+    """What EDITED costs from a version of `control.prices` on, as the oracle has prices."""
+    usd = Decimal(15 + version) / 100
+    return str(usd), str(usd / 2), None, str(usd * 4)

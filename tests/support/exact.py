@@ -152,6 +152,17 @@ def plan_versions(rig: Rig, facts: Iterable[PlanFact]) -> None:
                 "credit_pico": fact.credit,
                 "limits": [limit._asdict() for limit in fact.limits],
                 "overage": fact.overage,
+                "markup_percent": fact.markup,
+                "prices": [
+                    {
+                        "provider": provider,
+                        "model": model,
+                        "valid_from": "2020-01-01T00:00:00Z",
+                        "prices": {"input": price_in, "output": price_out},
+                    }
+                    for provider, model, price_in, price_out in fact.own
+                ],
+                "counted_cost": "reported" if fact.reported else "computed",
             },
             "effective_from_ms": fact.from_ms,
             "written_at_ms": 0,

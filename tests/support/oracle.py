@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any, NamedTuple
 
-from tests.support.oracle_prices import cost_of
+from tests.support.oracle_prices import PRICES, Prices, cost_of
 from tests.support.records import Call
 
 HOUR = 3_600_000
@@ -339,9 +339,9 @@ class Oracle:
         )
 
 
-def charge_of(plan: PlanFact, call: Call) -> tuple[int | None, int | None]:
+def charge_of(plan: PlanFact, call: Call, prices: Prices = PRICES) -> tuple[int | None, int | None]:
     """The cost that counts and the charge, in pico-USD."""
-    cost = cost_of(call)
+    cost = cost_of(call, prices)
     if call.status == "blocked":
         return 0, 0
     if plan.reported and "reported_cost_pico" in call.more:

@@ -64,10 +64,30 @@ class WorkersKilled(_OnWorker):
         for one in dying:
             one.process.kill()
             storm.forget(one)
+        self.while_none_runs(storm)
         for _ in dying:
             storm.start_stream()
         if open_:
             self.evidence = f"{len(dying)} died, one inside {', '.join(open_)}"
+
+    def while_none_runs(self, storm: Storm) -> None:
+        """Before others are started."""
+
+
+class PricesSet(WorkersKilled):
+    """One price while all run, and one when all are dead: the batches that died with them are done
+    again, and priced as they were the first time."""
+
+    kind: ClassVar[str] = "prices set and all workers killed"
+
+    def strike(self, storm: Storm) -> None:
+        running = storm.set_price()
+        super().strike(storm)
+        if self.evidence:
+            self.evidence += f"; price {running} was set before, {self.meanwhile} meanwhile"
+
+    def while_none_runs(self, storm: Storm) -> None:
+        self.meanwhile = storm.set_price()
 
 
 class WorkerZombie(_OnWorker):

@@ -12,7 +12,7 @@ from clickhouse_connect.driver.client import Client
 
 from tests.storm.recount.differences import Differences
 from tests.storm.recount.ledger import Ledger
-from tests.storm.recount.notices import check_alerts, check_overage, opened
+from tests.storm.recount.notices import check_alerts, check_overage
 from tests.storm.recount.outputs import (
     check_dead,
     check_late,
@@ -36,9 +36,9 @@ def recount(
     found = Differences()
     inputs = read_inputs(log, traffic, found)
     read = read_outputs(log, found)
-    ledger, stored = Ledger(plans, opened(read)), Stored()
+    ledger, stored = Ledger(plans), Stored()
     priced: Counter[tuple[str, int]] = Counter()
-    for row in counted(log, traffic, inputs, found):
+    for row in counted(log, traffic, inputs, plans, found):
         ledger.take(row)
         stored.take(row)
         priced[row.topic, row.partition] += 1

@@ -54,13 +54,10 @@ class Account:
 
 
 class Ledger:
-    """`opened`: at what partition time an episode of a sliding limit was opened by which event,
-    as its alert says: from outside, partition time is known to the last record that was counted
-    only, and the worker's may be a moment later."""
+    """Of all workspaces."""
 
-    def __init__(self, plans: list[PlanFact], opened: dict[tuple[str, str], int]) -> None:
+    def __init__(self, plans: list[PlanFact]) -> None:
         self._plans = {plan.workspace_id: plan for plan in plans}
-        self._opened = opened
         self.accounts: dict[str, Account] = {}
         self.alerts: list[Alert] = []
 
@@ -80,7 +77,7 @@ class Ledger:
                     self._month(account, limit, row, own)
                 else:
                     self._minute(account, limit, row)
-        if row.cost:
+        if row.bill.charge:
             self._book(account, row)
 
     def _month(self, account: Account, limit: LimitFact, row: Counted, own: str) -> None:
@@ -93,7 +90,7 @@ class Ledger:
 
     def _minute(self, account: Account, limit: LimitFact, row: Counted) -> None:
         """A limit of requests in the 60 whole seconds that end with partition time."""
-        now_ms = self._opened.get((limit.name, row.call.id), row.now_ms)
+        now_ms = row.now_ms
         second = now_ms // 1_000
         recent = {s: n for s, n in account.seconds.items() if s > second - 60}
         account.seconds = defaultdict(int, recent)
@@ -113,7 +110,7 @@ class Ledger:
 
     def _book(self, account: Account, row: Counted) -> None:
         period = account.periods[row.period]
-        period.booked += row.cost or 0
+        period.booked += row.bill.charge or 0
         period.last_ms = row.now_ms
         credit = account.plan.credit
         for percent in DEFAULT_THRESHOLDS:
@@ -148,8 +145,8 @@ def _add(sums: Sums, row: Counted) -> None:
     if row.call.input_tokens is not None and row.call.status != "blocked":
         sums.input_tokens += row.call.input_tokens
         sums.output_tokens += row.call.output_tokens
-    if row.cost is None:
+    sums.charge += row.bill.charge or 0
+    if row.bill.cost is None:
         sums.unpriced += 1
     else:
-        sums.cost += row.cost
-        sums.charge += row.cost
+        sums.cost += row.bill.cost

@@ -14,15 +14,6 @@ from tests.support.oracle import USD
 OVERAGE_WAIT_MS: Final = 60_000
 
 
-def opened(read: Rows) -> dict[tuple[str, str], int]:
-    """(limit, event id) of alerts on sliding limits, and the partition time they name."""
-    return {
-        (row["limit"], row["event_id"]): row["at_ms"]
-        for row in read["usage.alerts"]
-        if row["window"] == "minute"
-    }
-
-
 def check_alerts(read: Rows, ledger: Ledger, found: Differences) -> None:
     """Each that had to be raised was, once, at the event that did it."""
     alerts = read["usage.alerts"]

@@ -7,21 +7,35 @@ overage, counters, roll-ups) is worked out again from them.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from sys import intern
 from typing import Any, NamedTuple
 
 from tests.storm.recount.differences import Differences
 from tests.storm.recount.home import home
+from tests.storm.recount.prices import OperatorPrices
 from tests.storm.recount.sent import Copy, Inputs, source
 from tests.storm.recount.topics import Log, rows
 from tests.storm.traffic import Traffic
-from tests.support.oracle import HOUR, month
+from tests.support.oracle import HOUR, PlanFact, charge_of, month
 from tests.support.oracle import _end as month_end
-from tests.support.oracle_prices import cost_of
+from tests.support.oracle_prices import Prices, sides_of
 from tests.support.records import Call
 
 
+class Bill(NamedTuple):
+    """Pico-USD, None where it is not known; `sides` are those of input and output, where the cost
+    that counts is their sum."""
+
+    computed: int | None
+    reported: int | None
+    cost: int | None
+    charge: int | None
+    quality: str
+    sides: tuple[int, int]
+
+
 class Counted(NamedTuple):
-    """A verified row. `now_ms`: partition time, as far as it can be told from outside."""
+    """A verified row. `now_ms`: partition time when it was counted, as it says."""
 
     call: Call
     topic: str
@@ -30,14 +44,20 @@ class Counted(NamedTuple):
     counted_ms: int
     arrival_ms: int
     now_ms: int
-    cost: int | None
+    bill: Bill
+    price_version: str
     period: str
 
 
-def counted(log: Log, traffic: Traffic, inputs: Inputs, found: Differences) -> Iterator[Counted]:
+def counted(
+    log: Log, traffic: Traffic, inputs: Inputs, plans: list[PlanFact], found: Differences
+) -> Iterator[Counted]:
     """All rows, partition after partition."""
     seen: set[int] = set()
+    prices = OperatorPrices(log, found)
+    in_force = {plan.workspace_id: plan for plan in plans}
     for partition in range(log.partitions):
+        of_rows = prices.of_partition(partition)
         first = _first_copies(inputs, partition, traffic)
         now_ms = seq = 0
         for row in rows(log, "usage.priced", partition):
@@ -56,13 +76,17 @@ def counted(log: Log, traffic: Traffic, inputs: Inputs, found: Differences) -> I
                 found.add("events priced twice", f"{where}: {row['event_id']}")
                 continue
             seen.add(number)
-            now_ms = max(now_ms, stamp_ms)
+            if row["judged_ms"] < max(now_ms, stamp_ms):
+                found.add("partition time goes back", f"{where}: {row['judged_ms']}")
+            now_ms = row["judged_ms"]
             if row["topic"] == "usage.events" and copy.late:
                 found.add("late events counted at once", f"{where}: {origin}")
             if row["topic"] == "usage.events" and first[number] != origin[1]:
                 found.add("not the first copy", f"{where}: {origin}, first at {first[number]}")
             call = traffic.call(number, 0)
-            expected = _expected(call, copy, now_ms)
+            plan = in_force.get(call.workspace_id, PlanFact())
+            bill = _bill(plan, call, of_rows.of(seq, row["price_version"], where, found))
+            expected = _expected(call, copy, now_ms, plan, bill)
             actual = {name: row[name] for name in expected} | {"event": _plain(row["event"])}
             if actual != expected:
                 found.add("priced rows", f"{where}: {actual} instead of {expected}")
@@ -76,16 +100,30 @@ def counted(log: Log, traffic: Traffic, inputs: Inputs, found: Differences) -> I
                 min(copy.time_ms, copy.arrival_ms),
                 copy.arrival_ms,
                 now_ms,
-                cost_of(call),
+                bill,
+                intern(row["price_version"]),
                 str(expected["billing_period"]),
             )
+    prices.check_used()
     sent = {copy.number for copies in inputs.copies for copy in copies.values()}
     for number in sorted(sent - seen):
         found.add("events lost", f"s{traffic.seed}-{number}")
 
 
-def _expected(call: Call, copy: Copy, now_ms: int) -> dict[str, Any]:
-    cost = cost_of(call)
+def _bill(plan: PlanFact, call: Call, prices: Prices) -> Bill:
+    sides = sides_of(call, prices)
+    computed = None if sides is None else sum(sides)
+    reported = int(call.more["reported_cost_pico"]) if "reported_cost_pico" in call.more else None
+    cost, charge = charge_of(plan, call, prices)
+    if plan.reported and reported is not None:
+        quality = "provider_reported"
+    else:
+        quality = "unpriced" if cost is None else "measured"
+    its_own = sides is not None and cost == computed
+    return Bill(computed, reported, cost, charge, quality, sides if sides and its_own else (0, 0))
+
+
+def _expected(call: Call, copy: Copy, now_ms: int, plan: PlanFact, bill: Bill) -> dict[str, Any]:
     counted_ms = min(copy.time_ms, copy.arrival_ms)
     own = month(counted_ms)
     period = own if now_ms < month_end(own) + HOUR else month(now_ms)
@@ -95,10 +133,11 @@ def _expected(call: Call, copy: Copy, now_ms: int) -> dict[str, Any]:
         "arrival_ms": copy.arrival_ms,
         "counted_ms": counted_ms,
         "event": _plain(call.data()),
-        "computed_cost_pico": None if cost is None else str(cost),
-        "cost_pico": None if cost is None else str(cost),
-        "charge_pico": None if cost is None else str(cost),
-        "cost_quality": "unpriced" if cost is None else "measured",
+        "computed_cost_pico": None if bill.computed is None else str(bill.computed),
+        "cost_pico": None if bill.cost is None else str(bill.cost),
+        "charge_pico": None if bill.charge is None else str(bill.charge),
+        "cost_quality": bill.quality,
+        "plan_version": plan.version,
         "billing_period": period,
         "origin_period": None if period == own else own,
     }

@@ -24,15 +24,15 @@ MEASURES: Final = (
     "cost",
     "charge",
     "unpriced",
+    "input_cost",
+    "output_cost",
 )
-# table: its key, as ClickHouse gives it, with times as seconds since 1970
+# table: its key but `cost_quality`, which all have, as ClickHouse gives it, with times as seconds
+# since 1970
 ROLLUPS: Final = {
-    "usage_quarter": (
-        "toUnixTimestamp(quarter), workspace_id, provider, model, request_type, cost_quality"
-    ),
+    "usage_quarter": "toUnixTimestamp(quarter), workspace_id, provider, model, request_type",
     "usage_day": (
-        "toUnixTimestamp(toDateTime(day, 'UTC')), workspace_id, provider, model, request_type,"
-        " cost_quality"
+        "toUnixTimestamp(toDateTime(day, 'UTC')), workspace_id, provider, model, request_type"
     ),
     "usage_user_day": (
         "toUnixTimestamp(toDateTime(day, 'UTC')), workspace_id, user_id, provider, model"
@@ -42,6 +42,8 @@ ROLLUPS: Final = {
     "usage_trackable": "workspace_id, trackable_type, trackable_id, provider, model",
     "usage_total": "workspace_id, provider, model",
 }
+SPANS: Final = ("usage_task", "usage_trackable")
+"""Roll-ups that know their first and last call."""
 OTHERS: Final = {
     "usage.alerts": "alerts",
     "usage.overage": "overage",
@@ -57,6 +59,9 @@ class Stored:
         self._sums: dict[str, dict[tuple[Any, ...], list[int]]] = {
             table: defaultdict(lambda: [0] * len(MEASURES)) for table in ROLLUPS
         }
+        self._spans: dict[str, dict[tuple[Any, ...], tuple[int, int]]] = {
+            table: {} for table in SPANS
+        }
         self._users: dict[tuple[int, str], set[str]] = defaultdict(set)
         self._rows: dict[tuple[int, int], tuple[Any, ...]] = {}
 
@@ -65,45 +70,64 @@ class Stored:
         known = call.input_tokens is not None and call.status != "blocked"
         tokens = (call.input_tokens or 0, call.output_tokens, call.cache_read, call.cache_write)
         used = tokens if known else (0, 0, 0, 0)
-        cost = row.cost or 0
-        measures = (1, *used, cost, cost, int(row.cost is None))
+        bill = row.bill
+        unpriced = int(bill.cost is None)
+        measures = (1, *used, bill.cost or 0, bill.charge or 0, unpriced, *bill.sides)
         more = call.more
         model, name = (call.provider, call.model), call.workspace_id
-        quality = "unpriced" if row.cost is None else "measured"
         second = row.counted_ms // 1_000
         day = second - second % _DAY_S
         keys: dict[str, tuple[Any, ...]] = {
-            "usage_quarter": (
-                second - second % QUARTER_S, name, *model, more["request_type"], quality,
-            ),
-            "usage_day": (day, name, *model, more["request_type"], quality),
+            "usage_quarter": (second - second % QUARTER_S, name, *model, more["request_type"]),
+            "usage_day": (day, name, *model, more["request_type"]),
             "usage_user_day": (day, name, more.get("user_id", ""), *model),
             "usage_hour": (second - second % 3_600, row.partition, *model),
             "usage_total": (name, *model),
-        }  # fmt: skip
+        }
         if "task_id" in more:
             keys["usage_task"] = (name, more["task_id"], *model)
         if "trackable" in more:
             keys["usage_trackable"] = (name, "doc", more["trackable"]["id"], *model)
         for table, key in keys.items():
+            key = (*key, bill.quality)
+            if table in SPANS:
+                first, last = self._spans[table].get(key, (row.counted_ms, row.counted_ms))
+                span = min(first, row.counted_ms), max(last, row.counted_ms)
+                self._spans[table][key] = span
             sums = self._sums[table][key]
             for i, value in enumerate(measures):
                 sums[i] += value
         if "user_id" in more:
             self._users[day, name].add(more["user_id"])
-        self._rows[row.partition, row.seq] = (call.id, name, row.counted_ms, row.cost, used[:2])
+        self._rows[row.partition, row.seq] = (
+            call.id,
+            name,
+            row.counted_ms,
+            row.price_version,
+            bill.quality,
+            used[:2],
+            (bill.computed, bill.reported, bill.cost, bill.charge, *bill.sides),
+        )
 
     def check(self, client: Client, read: Rows, found: Differences) -> None:
         self._check_raw(client, found)
         for table, key in ROLLUPS.items():
             names = ", ".join(f"sum({name})" for name in MEASURES)
-            query = f"SELECT {key}, {names} FROM {table} GROUP BY ALL"
+            query = f"SELECT {key}, cost_quality, {names} FROM {table} GROUP BY ALL"
             width = len(MEASURES)
             actual = {
                 tuple(map(_plain, row[:-width])): [*map(_whole, row[-width:])]
                 for row in client.query(query).result_rows
             }
             found.compare(f"roll-up {table}", dict(self._sums[table]), actual)
+        for table in SPANS:
+            query = (
+                f"SELECT {ROLLUPS[table]}, cost_quality, toUnixTimestamp64Milli(min(first_call)),"
+                f" toUnixTimestamp64Milli(max(last_call)) FROM {table} GROUP BY ALL"
+            )
+            rows = client.query(query).result_rows
+            spans = {tuple(map(_plain, row[:-2])): tuple(row[-2:]) for row in rows}
+            found.compare(f"first and last call of {table}", self._spans[table], spans)
         query = (
             "SELECT toUnixTimestamp(toDateTime(day, 'UTC')), workspace_id, uniqMerge(users)"
             " FROM usage_unique_users GROUP BY ALL"
@@ -126,8 +150,9 @@ class Stored:
     def _check_raw(self, client: Client, found: Differences) -> None:
         """Each row once, and as it was counted."""
         query = (
-            "SELECT partition, seq, event_id, workspace_id, toUnixTimestamp64Milli(counted), cost,"
-            " charge, ifNull(input_tokens, 0), ifNull(output_tokens, 0) FROM usage_raw"
+            "SELECT partition, seq, event_id, workspace_id, toUnixTimestamp64Milli(counted),"
+            " price_version, cost_quality, ifNull(input_tokens, 0), ifNull(output_tokens, 0),"
+            " computed_cost, reported_cost, cost, charge, input_cost, output_cost FROM usage_raw"
         )
         left = dict(self._rows)
         seen: set[tuple[int, int]] = set()
@@ -140,9 +165,9 @@ class Stored:
                     continue
                 seen.add(place)
                 expected = left.pop(place, None)
-                cost = None if row[5] is None else int(row[5] * _PICO)
-                actual = (row[2], row[3], row[4], cost, (row[7], row[8]))
-                if actual != expected or row[5] != row[6]:
+                money = tuple(None if usd is None else _whole(usd) for usd in row[9:])
+                actual = (*row[2:7], row[7:9], money)
+                if actual != expected:
                     found.add("raw rows", f"{place}: {actual} instead of {expected}")
         for place, expected in left.items():
             found.add("raw rows", f"{place}: nothing instead of {expected}")

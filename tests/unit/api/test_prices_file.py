@@ -55,7 +55,7 @@ def test_the_documented_example_is_right(tmp_path: Path) -> None:
     file = tmp_path / "prices.yaml"
     file.write_text(example[1])
     overrides = read_overrides(file)
-    assert (len(overrides.prices), len(overrides.aliases)) == (3, 1)
+    assert (len(overrides.prices), len(overrides.aliases)) == (4, 1)
 
 
 @pytest.mark.parametrize(

@@ -129,8 +129,9 @@ def test_a_price_is_set_and_shown_and_in_the_history(prices: Prices, topic: Topi
 def test_what_changes_is_told_before_it_is_done(prices: Prices, topic: Topic, file: str) -> None:
     told = prices.run("diff", file)
     assert "input, 1,000,000 tokens: 2.5 → 5" in told
-    assert "input above 1,000, 1,000,000 tokens: no price → 10" in told
-    assert "cache_read, 1,000,000 tokens: 1.25 → no price" in told
+    assert "input above 1,000, 1,000,000 tokens: no price of its own → 10" in told
+    assert "cache_read, 1,000,000 tokens: 1.25 → no price of its own" in told
+    assert "web_searches, 1,000 searches: 10 → no price\n" in told
     assert "azure/ours from 2026-01-01: same as openai/gpt-4o" in told
     assert "openai/dall-e* from 2026-01-01 (tier priority): image 0.04 USD" in told
     assert "nothing was written" in told
@@ -138,10 +139,14 @@ def test_what_changes_is_told_before_it_is_done(prices: Prices, topic: Topic, fi
     found = prices.json("diff", file)
     assert found["versions"] == []
     assert [sorted(one) for one in found["changes"]] == [
-        ["adds", "after", "before"],
-        ["adds"],
-        ["adds", "after", "before"],
+        ["adds", "after", "before", "notes"],
+        ["adds", "notes"],
+        ["adds", "after", "before", "notes"],
     ]
+    notes = [one["notes"] for one in found["changes"]]
+    assert notes[1:] == [[], []]
+    assert all(f"    note: {note}" in told for note in notes[0])
+    assert [note for note in notes[0] if note.startswith("batch calls are priced by this entry")]
     assert found["changes"][2]["before"] is None
 
 
@@ -174,6 +179,61 @@ def test_of_equals_in_a_file_the_last_is_added_once(prices: Prices, tmp_path: Pa
         path.write_text("\n".join(["prices:", entry % "7", entry % usd]))
         assert prices.json("import", str(path))["versions"] == written
         assert prices.json("show", "openai", "gpt-4o")["prices"][0]["price_usd"] == usd
+
+
+def test_the_history_says_each_price_with_its_unit(prices: Prices, tmp_path: Path) -> None:
+    assert "the operator has added no price" in prices.run("history")
+    path = tmp_path / "prices.yaml"
+    path.write_text(
+        """
+prices:
+  - {provider: openai, model: m, valid_from: 2026-01-01, tokens_per: 1000,
+     when: {batch: true, between: ["16:30", "00:30"]},
+     prices: {input: "0.005", web_searches: "12"},
+     long_context: [{input_above: 2000, prices: {input: "0.01"}}],
+     images: [{price: "0.04", size: 1024x1024}, {price: "0.08", quality: hd}]}
+"""
+    )
+    prices.run("import", str(path))
+    told = " ".join(prices.run("history").split())
+    assert (
+        "openai/m from 2026-01-01 (batch, between 16:30-00:30 UTC): input 0.005 USD per 1,000 "
+        "tokens; with an input above 2,000: input 0.01 USD per 1,000 tokens; web_searches 12 USD "
+        "per 1,000 searches; image 1024x1024 0.04 USD; image hd 0.08 USD"
+    ) in told
+    assert "the latest `from` counts" in told
+    none = prices.run("history", "claude")
+    assert "no price that was added is for a model with 'claude' in its name" in none
+    assert "written at" not in none
+
+
+def test_a_price_is_taken_back(prices: Prices) -> None:
+    model = ("openai", "gpt-4o", "--from", "2026-01-01")
+    prices.run("set", *model, "input=1", "output=2")
+    taken = prices.run("set", *model[:3], "2026-02-01", "--published")
+    assert "openai/gpt-4o from 2026-02-01: genai-prices' hold again" in taken
+    assert "input, 1,000,000 tokens: 1 → 2.5" in taken
+    assert "note" not in taken
+    assert "prices: required" in prices.run("set", *model, code=2)
+
+
+def test_what_is_shown_says_for_which_calls_and_whose_it_is(prices: Prices, file: str) -> None:
+    listed = prices.run("show", "openai", "gpt-4o", "--at", "2026-06-01")
+    assert "openai/gpt-4o at 2026-06-01T00:00:00Z" in listed
+    assert "by openai/gpt-4o of genai-prices; price version genai-prices " in listed
+    assert "input above" not in listed
+    prices.run("import", file)
+    own = prices.run("show", "openai", "gpt-4o", "--tier", "flex")
+    assert "openai/gpt-4o (flex) at " in own
+    assert "by override openai/gpt-4o@2026-01-01 of control.prices" in own
+    assert "such calls (flex) are estimates" in own
+    assert "of calls with an input above" in own
+    assert ["input", "10", "1,000,000", "tokens", "1,000", "tokens"] in map(
+        str.split, own.splitlines()
+    )
+    found = prices.json("show", "openai", "gpt-4o", "--batch", "--at", "2026-06-01")
+    said = [found[name] for name in ("batch", "service_tier", "region", "at", "source")]
+    assert said == [True, None, None, "2026-06-01T00:00:00Z", "control.prices"]
 
 
 def test_a_stale_edit_is_refused(prices: Prices, topic: Topic) -> None:

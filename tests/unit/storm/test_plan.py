@@ -36,8 +36,23 @@ def test_traffic_has_all_that_it_should() -> None:
     assert {call.status for call in calls} == {"ok", "error", "blocked"}
     assert any(cost_of(call) is None for call in calls)
     assert any(call.cache_read and call.cache_write for call in calls)
+    reported = sum("reported_cost_pico" in call.more for call in calls)
+    assert 5_000 / 8 < reported < 5_000 / 4
     assert any(call.time_ms < 10**12 - 86_400_000 for call in calls)
     ways = Counter(sending.way for n in range(5_000) for sending in traffic.sendings(n))
     assert ways.keys() == {"emit", "astray", "keyless", "bad"}
     repeats = [s for n in range(5_000) for s in traffic.sendings(n) if s.number != n]
     assert len(repeats) > 100
+
+
+def test_plans_charge_in_all_ways() -> None:
+    made = plans(Traffic(1, 5_000))
+    for some in (
+        [one.reported for one in made],
+        [one.own != () for one in made],
+        [one.markup != "0" for one in made],
+        [one.overage for one in made],
+    ):
+        assert 10 < sum(some) <= len(made) / 2
+    assert any(one.overage and one.own and one.markup != "0" for one in made)
+    assert any(one.overage and one.reported and one.markup != "0" for one in made)

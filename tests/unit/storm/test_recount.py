@@ -5,18 +5,22 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from spendstream.schemas.partition import partition_of
+from spendstream.schemas.prices.compile import compile_book
+from spendstream.schemas.prices.overrides import Entry, Overrides
+from spendstream.schemas.prices.version import PriceVersion
 from spendstream.streams.core.outputs import Row
-from spendstream.streams.core.state import StateRecord, encode_json, state_key
+from spendstream.streams.core.state import InputPosition, StateRecord, encode_json, state_key
 from tests.storm.emitter import spoilt
 from tests.storm.recount import recount
 from tests.storm.recount.differences import Differences
-from tests.storm.traffic import ASTRAY_HEADER, Sending, Traffic, plans
+from tests.storm.traffic import ASTRAY_HEADER, EDITED, Sending, Traffic, edit, plans
 from tests.support.core import Driver, plan_table
 from tests.support.records import NOON, Record
 
@@ -66,6 +70,14 @@ class Logged:
         kept = Kept(record.offset, record, record.timestamp)
         self.topics[record.topic, record.partition].append(kept)
 
+    def append(self, topic: str, partition: int, records: Iterable[Row]) -> None:
+        kept = self.topics[topic, partition]
+        kept += [Kept(len(kept) + i, record) for i, record in enumerate(records)]
+
+    def compact(self, topic: str, partition: int) -> None:
+        newest = {kept.key(): kept for kept in self.topics[topic, partition]}
+        self.topics[topic, partition] = list(newest.values())
+
     def change(self, topic: str, change: Any) -> None:
         """Rows of the first partition that has any, as JSON, changed in place by a function."""
         place = next(p for p in range(PARTITIONS) if self.topics[topic, p])
@@ -80,12 +92,14 @@ class Logged:
 
 @pytest.fixture
 def log() -> Logged:
-    """The traffic, sent in order, through the core."""
+    """The traffic, sent in order, through the core; halfway through another price is set."""
     table = plan_table(plans(TRAFFIC))
     drivers = [Driver(table, p, PARTITIONS) for p in range(PARTITIONS)]
     log = Logged()
     now = NOON
     for number in range(TRAFFIC.events):
+        if number in (0, TRAFFIC.events // 2):
+            end_batches(log, drivers, set_price=number > 0)
         for sending in TRAFFIC.sendings(number):
             now += 40
             record = _record(log, sending, now)
@@ -103,11 +117,33 @@ def log() -> Logged:
         closing = driver.finish()
         for topic, rows in driver.rows.items():
             log.topics[topic, p] = [Kept(i, row) for i, row in enumerate(rows)]
-        log.topics["workspace.checkpoint", p] = [
-            Kept(i, row) for i, row in enumerate([*_states(driver), closing.checkpoint[-1]])
-        ]
-        log.topics["workspace.state", p] = [Kept(i, row) for i, row in enumerate(closing.state)]
+        log.append("workspace.checkpoint", p, [*_states(driver), closing.checkpoint[-1]])
+        log.append("workspace.state", p, closing.state)
+        log.compact("workspace.state", p)
     return log
+
+
+def end_batches(log: Logged, drivers: list[Driver], *, set_price: bool) -> None:
+    """With checkpoints that name a price, if it was set: the next batches are priced by it."""
+    if set_price:
+        fresh, read, _, output = edit(1)
+        price = Entry(
+            provider=EDITED[0],
+            model=EDITED[1],
+            valid_from=datetime(2026, 1, 1, tzinfo=UTC),
+            prices={"input": fresh, "cache_read": read, "output": output},
+        )
+        record = PriceVersion(version=1, entry=price, written_at_ms=0, author="tests")
+        log.append("control.prices", 0, [(b"", record.model_dump_json().encode())])
+        book = compile_book(Overrides(prices=(price,)))
+    for p, driver in enumerate(drivers):
+        named = InputPosition(upto=2 * set_price)  # past the marker of its transaction
+        driver.state.checkpoint.control["control.prices"] = named
+        closing = driver.finish()
+        log.append("workspace.checkpoint", p, closing.checkpoint[-1:])
+        log.append("workspace.state", p, closing.state)
+        if set_price:
+            driver.book = book
 
 
 def _record(log: Logged, sending: Sending, now: int) -> Record:
@@ -143,6 +179,8 @@ def test_it_agrees_with_the_core_and_each_thing_that_is_wrong_is_found(log: Logg
     assert right.checked["priced rows"] > TRAFFIC.events * 0.9
     for name in ("alerts", "overage records", "dead letters", "events in a wrong partition"):
         assert right.facts[name], name
+    assert right.facts["price versions in rows"] == 2
+    assert right.checked["price versions"] == right.checked["priced rows"]
 
     def cheaper(rows: list[Any]) -> None:
         row = next(row for row in rows if row["cost_pico"])
@@ -164,7 +202,28 @@ def test_it_agrees_with_the_core_and_each_thing_that_is_wrong_is_found(log: Logg
         rows[0]["reason"] = "invalid_json" if rows[0]["reason"] != "invalid_json" else "too_old"
 
     def miscounted(rows: list[Any]) -> None:
-        rows[0]["state"]["total"]["input_tokens"] += 1
+        state = next(row["state"] for row in rows if "state" in row)
+        state["total"]["input_tokens"] += 1
+
+    def charged_more(rows: list[Any]) -> None:
+        row = next(row for row in rows if row["charge_pico"])
+        row["charge_pico"] = str(int(row["charge_pico"]) + 1)
+
+    def by_older_prices(rows: list[Any]) -> None:
+        rows[-1]["price_version"] = rows[0]["price_version"]
+
+    def by_prices_that_are_none(rows: list[Any]) -> None:
+        rows[-1]["price_version"] = "genai-prices 0.2.3+2 83019aeee49b"
+
+    def other_prices_of_that_name(rows: list[Any]) -> None:
+        rows[-1]["price_version"] = rows[-1]["price_version"][:-1] + "?"
+
+    def named_before(rows: list[Any]) -> None:
+        """So its batch had to be priced by what was set only later."""
+        rows[0]["control"]["control.prices"]["upto"] = 2
+
+    def another_price(rows: list[Any]) -> None:
+        rows[0]["entry"]["prices"]["input"] = "1"
 
     def another_step(rows: list[Any]) -> None:
         rows[0]["to_cumulative_pico"] = str(int(rows[0]["to_cumulative_pico"]) + 1)
@@ -183,6 +242,12 @@ def test_it_agrees_with_the_core_and_each_thing_that_is_wrong_is_found(log: Logg
 
     for topic, change, names in (
         ("usage.priced", cheaper, {"priced rows"}),
+        ("usage.priced", charged_more, {"priced rows"}),
+        ("usage.priced", by_older_prices, {"price versions"}),
+        ("usage.priced", by_prices_that_are_none, {"price versions"}),
+        ("usage.priced", other_prices_of_that_name, {"price versions"}),
+        ("workspace.checkpoint", named_before, {"price versions"}),
+        ("control.prices", another_price, {"prices set"}),
         ("usage.priced", doubled, {"events priced twice"}),
         ("usage.priced", lost, {"events lost", "seq of usage.priced"}),
         ("usage.priced", replaced, {"events lost", "events priced twice"}),

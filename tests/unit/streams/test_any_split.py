@@ -5,11 +5,14 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from itertools import pairwise
+from typing import Any
+from unittest.mock import patch
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from spendstream.schemas.topics import USAGE_ALERTS, USAGE_EVENTS, USAGE_LATE, USAGE_OVERAGE
+from spendstream.streams.core import schedule
 from spendstream.streams.core.ids import IdIndex
 from tests.support.core import Driver, plan_table
 from tests.support.oracle import DAY, Oracle, PlanFact, Sums
@@ -56,6 +59,29 @@ def test_any_split_gives_the_same(
         assert split.rows[topic] == rows
     assert split.checkpoint() == whole.checkpoint()
     assert split.workspaces() == whole.workspaces()
+
+
+@SLOW
+@given(lives(), plan_changes(), st.data())
+def test_so_does_one_with_more_due_than_a_batch_serves(
+    life: list[Step], plans: list[PlanFact], data: st.DataObject
+) -> None:
+    """But for the order among workspaces."""
+    indices = st.sets(st.integers(0, len(life)))
+    whole = cut(life, plans, set(), set())
+    with patch.object(schedule, "MAX_DUE_RUNS", 1):
+        split = cut(life, plans, data.draw(indices), data.draw(indices))
+    for _ in range(200):  # a few rounds serve what is left
+        split.advance(split.state.time_ms)
+        split.finish()
+    for topic in whole.rows:
+        assert by_workspace(split, topic) == by_workspace(whole, topic)
+    assert split.workspaces() == whole.workspaces()
+
+
+def by_workspace(driver: Driver, topic: str) -> list[dict[str, Any]]:
+    rows = [row | {"seq": 0} for row in driver.decoded(topic)]
+    return sorted(rows, key=lambda row: str(row.get("workspace_id") or row.get("event")))
 
 
 @SLOW
