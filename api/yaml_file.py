@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
@@ -41,3 +42,21 @@ def load_yaml(text: str) -> Any:
         return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         raise YamlError(f"not YAML: {error}") from error
+
+
+_KINDS: Final = {
+    dict: "a mapping",
+    list: "a list",
+    str: "text",
+    bool: "true or false",
+    int: "a whole number",
+}
+
+
+def kind(value: object) -> str:
+    """What a value is, for whoever wrote it: often YAML took it for something else."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, date):
+        return "a date"
+    return _KINDS.get(type(value), f"a {type(value).__name__}")

@@ -4,10 +4,11 @@
 |---|---|
 | 0 | done, and where something was checked, it is right |
 | 1 | it was checked, and it is not right: verify, doctor, topics check, partitions show, prices |
-|   | show and check, a stale edit, lost events |
+|   | show and check, lost events |
 | 2 | the command line, the settings or the input file is wrong |
 | 3 | no stack, broker or ClickHouse; port taken; directory locked; disk full; a worker or a sink |
 |   | that cannot go on; a partition that partitions show could not look at |
+| 4 | a stale edit: what it was made from has changed since; nothing was written |
 | 70 | a mistake of ours |
 | 130 | Ctrl-C |
 """
@@ -20,6 +21,7 @@ OK: Final = 0
 NOT_RIGHT: Final = 1
 WRONG_INPUT: Final = 2
 UNAVAILABLE: Final = 3
+STALE: Final = 4
 INTERRUPTED: Final = 130
 UNEXPECTED: Final = 70
 """A mistake of ours (EX_SOFTWARE of sysexits.h)."""
@@ -35,7 +37,7 @@ def exit_code(error: Exception) -> int | None:
     from spendstream.api.jobs.rebuild import RebuildFailed
     from spendstream.api.jobs.recount import ManifestError
     from spendstream.api.log import LogUnavailable
-    from spendstream.api.plans_file import PlansError
+    from spendstream.api.plans.file import PlansError
     from spendstream.api.prices.explain import NoSuchEvent
     from spendstream.api.reports import ReportError
     from spendstream.api.settled import NotSettled
@@ -68,7 +70,9 @@ def exit_code(error: Exception) -> int | None:
     )
     if isinstance(error, wrong):
         return WRONG_INPUT
-    if isinstance(error, StaleEdit | NotStored | OtherLosses):
+    if isinstance(error, StaleEdit):
+        return STALE
+    if isinstance(error, NotStored | OtherLosses):
         return NOT_RIGHT
     unavailable = (
         BrokerError,

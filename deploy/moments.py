@@ -15,3 +15,13 @@ def now_ms() -> int:
 def iso(time_ms: int) -> str:
     """To the second, in UTC."""
     return from_ms(time_ms).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def minute(time_ms: int) -> str:
+    """For people: `2026-11-22 12:00`, in UTC."""
+    return from_ms(time_ms).strftime("%Y-%m-%d %H:%M")
+
+
+def day(time_ms: int) -> str:
+    """The day of it, in UTC."""
+    return from_ms(time_ms).strftime("%Y-%m-%d")

@@ -9,13 +9,14 @@ names the version that it was judged by.
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal, Self
+from collections import Counter
+from typing import Annotated, Final, Literal
 
 from annotated_types import Ge, Le, MaxLen
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator
 
 from spendstream.schemas.charge import MarkupPercent
-from spendstream.schemas.fields import EpochMs, Model, Name
+from spendstream.schemas.fields import EpochMs, Model, Name, Text
 from spendstream.schemas.money import PICO_PER_USD
 from spendstream.schemas.prices.overrides import Entry
 
@@ -66,8 +67,12 @@ class Plan(Model):
     """Amounts of money in pico-USD. Every default of the product stands here."""
 
     credit_pico: Amount = Field(10 * PICO_PER_USD, description="included credit a calendar month")
-    thresholds: Annotated[tuple[Threshold, ...], MaxLen(20)] = DEFAULT_THRESHOLDS
-    limits: Annotated[tuple[Limit, ...], MaxLen(50)] = ()
+    thresholds: Annotated[tuple[Threshold, ...], MaxLen(20)] = Field(
+        DEFAULT_THRESHOLDS, description="alerts on the way through the credit"
+    )
+    limits: Annotated[tuple[Limit, ...], MaxLen(50)] = Field(
+        (), description="so much a window; more than that is a violation"
+    )
     overage: bool = Field(False, description="bill what goes beyond the credit")
     exhausted_action: Action = Field("warn", description="without overage, when the credit is gone")
     markup_percent: MarkupPercent = Field("0", description="on the cost, where `prices` has none")
@@ -76,15 +81,23 @@ class Plan(Model):
     )
     counted_cost: CountedCost = Field("computed", description="where a cost was reported as well")
 
-    @model_validator(mode="after")
-    def _names_are_unique(self) -> Self:
-        names = [limit.name for limit in self.limits]
-        for name in names:
+    @field_validator("thresholds")
+    @classmethod
+    def _percents_are_unique(cls, thresholds: tuple[Threshold, ...]) -> tuple[Threshold, ...]:
+        for percent, count in Counter(each.percent for each in thresholds).items():
+            if count > 1:
+                raise ValueError(f"percent {percent} is given {count} times")
+        return thresholds
+
+    @field_validator("limits")
+    @classmethod
+    def _names_are_unique(cls, limits: tuple[Limit, ...]) -> tuple[Limit, ...]:
+        for name, count in Counter(limit.name for limit in limits).items():
             if name in RESERVED_NAMES:
-                raise ValueError(f"limits: the name {name!r} is taken by alerts on the credit")
-            if names.count(name) > 1:
-                raise ValueError(f"limits: two of them are named {name!r}")
-        return self
+                raise ValueError(f"the name {name!r} is taken by alerts on the credit")
+            if count > 1:
+                raise ValueError(f"name {name!r} is given {count} times")
+        return limits
 
 
 DEFAULT_PLAN: Final = Plan()
@@ -103,3 +116,4 @@ class PlanVersion(Model):
     effective_from_ms: EpochMs
     written_at_ms: EpochMs
     author: Name
+    reason: Text | None = Field(None, description="why, for whoever reads it later")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from clickhouse_connect.driver.client import Client
@@ -10,22 +10,9 @@ from clickhouse_connect.driver.client import Client
 from spendstream.api.author import os_user
 from spendstream.api.jobs.control_log import read_mirror, read_topic
 from spendstream.api.jobs.control_writer import check_expected, now_ms, only_writer
-from spendstream.api.plans_file import DEFAULT, render_plan
-from spendstream.schemas import DEFAULT_PLAN, Plan, PlanVersion
+from spendstream.api.plans.versions import edits_of
+from spendstream.schemas import Plan, PlanVersion
 from spendstream.schemas.topics import CONTROL_PLANS
-
-
-class Change(NamedTuple):
-    """One difference between the plans in force and those wanted."""
-
-    workspace_id: str | None
-    field: str
-    before: object
-    after: object
-
-    def __str__(self) -> str:
-        who = DEFAULT if self.workspace_id is None else self.workspace_id
-        return f"{who}: {self.field} {self.before!r} → {self.after!r}"
 
 
 class VersionRecord(NamedTuple):
@@ -52,32 +39,26 @@ def read_versions(bootstrap_servers: str, timeout: float = 30.0) -> list[PlanVer
     return [record.version for record in read_records(bootstrap_servers, timeout)]
 
 
-def newest(versions: Iterable[PlanVersion]) -> dict[str | None, PlanVersion]:
-    """The newest version of each workspace's plan, the default under None."""
-    return {v.workspace_id: v for v in sorted(versions, key=lambda v: v.version)}
+def check_stale(
+    versions: Iterable[PlanVersion], expected: int | None, workspaces: Collection[str | None]
+) -> int:
+    """The newest version's number, for an edit of those workspaces' plans (None: the default).
 
+    What others have changed meanwhile does not make it stale, except for the default plan where a
+    workspace has no plan of its own yet: that is what it was edited from.
 
-def in_force(versions: Iterable[PlanVersion], at_ms: int) -> dict[str | None, PlanVersion]:
-    """As `newest`, without versions that are not in force yet."""
-    return newest(v for v in versions if v.effective_from_ms <= at_ms)
-
-
-def diff(versions: Iterable[PlanVersion], wanted: Mapping[str | None, Plan]) -> list[Change]:
-    """What writing `wanted` would change, field by field, as the plans file names them."""
-    held = newest(versions)
-    changes: list[Change] = []
-    for workspace_id, plan in sorted(wanted.items(), key=lambda item: item[0] or ""):
-        version = held.get(workspace_id)
-        if version is None and workspace_id is not None:
-            changes.append(Change(workspace_id, "plan", None, render_plan(plan)))
-            continue
-        before = render_plan(version.plan if version else DEFAULT_PLAN)
-        changes += [
-            Change(workspace_id, field, before[field], value)
-            for field, value in render_plan(plan).items()
-            if before[field] != value
-        ]
-    return changes
+    Raises:
+        StaleEdit: one of these plans is newer than `expected`, or there is no such version.
+    """
+    versions = tuple(versions)
+    own = {version.workspace_id for version in versions}
+    touched = [
+        version
+        for version in versions
+        if version.workspace_id in workspaces
+        or (version.workspace_id is None and not own.issuperset(workspaces))
+    ]
+    return check_expected(versions, expected, "plans", touched)
 
 
 def apply_plans(
@@ -86,6 +67,7 @@ def apply_plans(
     *,
     expected_version: int | None = None,
     author: str | None = None,
+    reason: str | None = None,
     effective_from_ms: int | None = None,
     timeout: float = 30.0,
 ) -> list[PlanVersion]:
@@ -93,8 +75,9 @@ def apply_plans(
 
     Args:
         plans: by workspace id, the default plan under None.
-        expected_version: the newest version of what the edit was made from; None accepts any.
+        expected_version: the newest version when the edit was made; None accepts any.
         author: for the record; the operating system's user where not given.
+        reason: why, for the record.
         effective_from_ms: milliseconds since 1970; now where not given.
         timeout: seconds for each step with the broker.
 
@@ -102,14 +85,27 @@ def apply_plans(
         The versions written; empty where nothing changes.
 
     Raises:
-        StaleEdit: the topic is not at `expected_version`, or another writer overtook this one.
+        StaleEdit: one of these plans has changed since, or another writer overtook this one.
         ControlUnavailable: the broker does not answer.
         LogUnavailable: the topic cannot be read.
     """
     with only_writer(bootstrap_servers, "plans", timeout) as append:
         versions = read_versions(bootstrap_servers, timeout)
-        head = check_expected(versions, expected_version, "plans")
-        records = _records(versions, head, plans, author or os_user(), effective_from_ms, now_ms())
+        head = check_stale(versions, expected_version, plans)
+        at_ms, by = now_ms(), author or os_user()
+        from_ms = at_ms if effective_from_ms is None else effective_from_ms
+        records = [
+            PlanVersion(
+                version=head + number,
+                workspace_id=edit.workspace_id,
+                plan=edit.plan,
+                effective_from_ms=from_ms,
+                written_at_ms=at_ms,
+                author=by,
+                reason=reason,
+            )
+            for number, edit in enumerate(edits_of(versions, plans, from_ms), 1)
+        ]
         if records:
             append(CONTROL_PLANS, map(as_record, records))
         return records
@@ -118,30 +114,3 @@ def apply_plans(
 def as_record(version: PlanVersion) -> tuple[bytes, bytes]:
     """Key and value."""
     return (version.workspace_id or "").encode(), version.model_dump_json().encode()
-
-
-def _records(
-    versions: list[PlanVersion],
-    head: int,
-    plans: Mapping[str | None, Plan],
-    author: str,
-    effective_from_ms: int | None,
-    at_ms: int,
-) -> list[PlanVersion]:
-    held = newest(versions)
-    changed = [
-        (workspace_id, plan)
-        for workspace_id, plan in sorted(plans.items(), key=lambda item: item[0] or "")
-        if workspace_id not in held or held[workspace_id].plan != plan
-    ]
-    return [
-        PlanVersion(
-            version=head + number,
-            workspace_id=workspace_id,
-            plan=plan,
-            effective_from_ms=at_ms if effective_from_ms is None else effective_from_ms,
-            written_at_ms=at_ms,
-            author=author,
-        )
-        for number, (workspace_id, plan) in enumerate(changed, 1)
-    ]

@@ -102,16 +102,31 @@ def head_of(versions: Iterable[Written]) -> int:
     return max((version.version for version in versions), default=0)
 
 
-def check_expected(versions: Iterable[Written], expected: int | None, what: str) -> int:
-    """The newest version's number. Raises StaleEdit where it is not the one expected."""
+def check_expected(
+    versions: Iterable[Written],
+    expected: int | None,
+    what: str,
+    touched: Iterable[Written] | None = None,
+) -> int:
+    """The newest version's number, which the next ones count on from.
+
+    Args:
+        touched: those versions that must not be newer than `expected`; all where not given.
+
+    Raises:
+        StaleEdit: there is a newer one, or none of that number yet.
+    """
     versions = tuple(versions)
     head = head_of(versions)
-    if expected is not None and head != expected:
-        authors = sorted({v.author for v in versions if v.version > expected})
-        by = f" (since then by {', '.join(authors)})" if authors else ""
+    if expected is None:
+        return head
+    since = [v for v in (versions if touched is None else touched) if v.version > expected]
+    if since or head < expected:
+        authors = ", ".join(sorted({v.author for v in since}))
+        by = f" (since then by {authors})" if authors else ""
         raise StaleEdit(
-            f"the {what} are at version {head}{by}, and this edit was made from version {expected};"
-            " nothing was written; read them again and repeat it"
+            f"the {what} are at version {head_of(since) or head}{by}, and this edit was made from "
+            f"version {expected}; nothing was written; read them again and repeat it"
         )
     return head
 

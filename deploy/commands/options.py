@@ -23,6 +23,17 @@ MetricsHost = Annotated[
     str, typer.Option(help="Address for --metrics-port; 0.0.0.0 lets other machines ask.")
 ]
 Timeout = Annotated[float, typer.Option(min=0, help="Seconds that --settled waits at most.")]
+Expected = Annotated[
+    int | None,
+    typer.Option(
+        "--expected-version",
+        "--expect",
+        min=0,
+        help="Write only if nobody has changed it since this version.",
+    ),
+]
+Reason = Annotated[str | None, typer.Option("--reason", "--why", help="Why, kept with the edit.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")]
 
 
 def bootstrap_servers(settings: Settings) -> str:

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from spendstream.deploy.commands.options import Json, bootstrap_servers
+from spendstream.deploy.commands.options import (
+    DryRun,
+    Expected,
+    Json,
+    Reason,
+    bootstrap_servers,
+)
 from spendstream.deploy.console import out, print_json, say, working
 from spendstream.deploy.moments import iso
 from spendstream.deploy.settings import load
@@ -24,11 +30,6 @@ FILE = "YAML: `prices:` and `aliases:`, as in schemas/README.md."
 
 Provider = Annotated[str, typer.Argument(help="As events name it, or genai-prices.")]
 Model = Annotated[str, typer.Argument(help="As events name it; `*` is any text.")]
-Expect = Annotated[
-    int | None, typer.Option(min=0, help="Write only if the newest version is this one.")
-]
-Why = Annotated[str | None, typer.Option(help="The reason, kept with the edit.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")]
 
 
 def named_price(text: str) -> tuple[str, str]:
@@ -60,8 +61,8 @@ def set_price(
     published: Annotated[
         bool, typer.Option("--published", help="No price of yours: genai-prices' hold again.")
     ] = False,
-    expect: Expect = None,
-    why: Why = None,
+    expect: Expected = None,
+    why: Reason = None,
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
@@ -96,8 +97,8 @@ def set_price(
 
 def import_prices(
     file: Annotated[Path, typer.Argument(help=FILE)],
-    expect: Expect = None,
-    why: Why = None,
+    expect: Expected = None,
+    why: Reason = None,
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:

@@ -106,6 +106,7 @@ PLAN: Final = PlanVersion(
     effective_from_ms=PERIOD.start_ms,
     written_at_ms=PERIOD.start_ms - 86_400_000,
     author="ops@example.com",
+    reason="contract of 2026-11",
 )
 
 PRICE: Final = PriceVersion(

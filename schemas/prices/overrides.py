@@ -20,13 +20,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, localcontext
 from itertools import pairwise
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from annotated_types import Ge, MaxLen
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
-from pydantic_core import to_json
+from pydantic_core import ErrorDetails, to_json
 
 from spendstream.schemas.fields import MAX_COUNT, Model, Name, Text
+from spendstream.schemas.mistakes import path, place_and_reason
 from spendstream.schemas.prices.context import STANDARD
 from spendstream.schemas.prices.units import LEAVES, TOKENS, UNITS
 
@@ -41,9 +42,8 @@ class OverridesError(ValueError):
         self.errors = errors
 
 
-def _moment(said: object) -> object:
-    if not isinstance(said, str):
-        return said
+def read_moment(said: str) -> datetime:
+    """A date (midnight), or a time; in UTC where it names no other zone. Raises ValueError."""
     try:
         moment = datetime.fromisoformat(said)
     except ValueError:
@@ -53,8 +53,10 @@ def _moment(said: object) -> object:
 
 Price = Annotated[str, Field(pattern=r"^[0-9]{1,9}(\.[0-9]{1,21})?$")]
 TimeOfDay = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
-Moment = Annotated[datetime, BeforeValidator(_moment)]
-"""A date (midnight), or a time; in UTC where it names no other zone."""
+Moment = Annotated[
+    datetime, BeforeValidator(lambda said: read_moment(said) if isinstance(said, str) else said)
+]
+"""As `read_moment` reads it."""
 
 
 class When(Model):
@@ -200,21 +202,9 @@ def parse_overrides(document: object) -> Overrides:
         raise OverridesError([_message(item) for item in error.errors()]) from error
 
 
-def _message(error: Any) -> str:
-    where = "".join(
-        f"[{step}]" if isinstance(step, int) else f".{step}" for step in error["loc"]
-    ).removeprefix(".")
-    why = error["msg"]
-    if error["type"] == "string_type" and isinstance(error["input"], float):
-        why = f"{error['input']} is a float, which cannot hold money exactly; put it in quotes"
-    elif error["type"] == "string_pattern_mismatch":
-        why = f"{error['input']!r} is none ({error['ctx']['pattern']})"
-    elif error["type"] == "value_error":
-        why = str(error["ctx"]["error"])
-        field, colon, reason = why.partition(": ")
-        if colon and " " not in field:  # a rule between fields names the field itself
-            where, why = f"{where}.{field}".removeprefix("."), reason
-    return f"{where or 'overrides'}: {why}"
+def _message(error: ErrorDetails) -> str:
+    where, why = place_and_reason(error)
+    return f"{path(where) or 'overrides'}: {why}"
 
 
 def _exact(where: str, usd: str, factor: int) -> None:

@@ -188,13 +188,13 @@ def test_plans_are_set_and_shown(cli: Cli, addresses: dict[str, Any], tmp_path: 
     assert cli.json("plans", "set", str(file)) == {"changes": [], "versions": []}
     shown = cli.json("plans", "show", "ws-1")
     assert (shown["own"], shown["plan"]["credit"], shown["plan"]["overage"]) == (True, "0.01", True)
-    assert [plan["workspace"] for plan in cli.json("plans", "list")] == ["ws-1"]
+    assert [plan["workspace"] for plan in cli.json("plans", "list")] == ["default", "ws-1"]
     file.write_text("plans:\n  ws-1:\n    credit: 0.1\n    overrage: true\n")
     done = cli.run("plans", "set", str(file), code=2)
     assert "plans.ws-1.credit" in done.stderr
     assert "overrage" in done.stderr
     file.write_text("plans:\n  ws-1:\n    credit: 2\n")
-    assert "at version 1" in cli.run("plans", "set", str(file), "--expect", "0", code=1).stderr
+    assert "at version 1" in cli.run("plans", "set", str(file), "--expect", "0", code=4).stderr
 
 
 OURS: dict[str, str] = {"workspace": "ws-prices", "model": "house-model"}

@@ -8,13 +8,14 @@ import pytest
 from confluent_kafka import Producer
 
 from spendstream.api.jobs import control_log, control_prices, control_writer
-from spendstream.api.jobs.control import apply_plans, diff, in_force, newest, read_versions
+from spendstream.api.jobs.control import apply_plans, read_versions
 from spendstream.api.jobs.control_prices import add_prices
 from spendstream.api.jobs.control_writer import StaleEdit, head_of
 from spendstream.api.log import LogUnavailable, read_to_end
-from spendstream.api.plans_file import parse_plans
+from spendstream.api.plans.file import parse_plans
+from spendstream.api.plans.versions import edits_of, in_force, newest
 from spendstream.deploy.topics_admin import create
-from spendstream.schemas import DEFAULT_PLAN, Plan
+from spendstream.schemas import Plan
 from spendstream.schemas.prices.overrides import parse_overrides
 from spendstream.schemas.topics import CONTROL_PLANS, CONTROL_PRICES
 from tests.servers.kafka import KafkaServer
@@ -50,18 +51,13 @@ def test_versions_count_on_and_the_newest_is_in_force(bootstrap: str) -> None:
 
 def test_nothing_changes_where_nothing_differs(bootstrap: str) -> None:
     plans: dict[str | None, Plan] = {"ws-b": with_credit(3)}
-    assert len(apply_plans(bootstrap, plans, author="anna")) == 1
-    head = head_of(read_versions(bootstrap))
-    assert diff(read_versions(bootstrap), plans) == []
+    (written,) = apply_plans(bootstrap, plans, author="anna", reason="contract 12")
+    assert written.reason == "contract 12"
+    versions = read_versions(bootstrap)
+    assert versions[-1] == written
+    assert edits_of(versions, plans, written.written_at_ms) == []
     assert apply_plans(bootstrap, plans, author="ben") == []
-    assert head_of(read_versions(bootstrap)) == head
-
-
-def test_a_difference_names_workspace_and_field(bootstrap: str) -> None:
-    apply_plans(bootstrap, {"ws-c": with_credit(3)}, author="anna")
-    changes = diff(read_versions(bootstrap), {"ws-c": with_credit(4), "ws-new": DEFAULT_PLAN})
-    assert [(c.workspace_id, c.field) for c in changes] == [("ws-c", "credit"), ("ws-new", "plan")]
-    assert str(changes[0]) == "ws-c: credit '3' → '4'"
+    assert read_versions(bootstrap) == versions
 
 
 def test_a_stale_edit_is_refused_and_writes_nothing(bootstrap: str) -> None:

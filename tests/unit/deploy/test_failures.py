@@ -53,7 +53,7 @@ CODES: Final = {
     "RebuildFailed": failures.UNAVAILABLE,
     "ReportError": failures.WRONG_INPUT,
     "SettingsError": failures.WRONG_INPUT,
-    "StaleEdit": failures.NOT_RIGHT,
+    "StaleEdit": failures.STALE,
     "TopicsError": failures.UNAVAILABLE,
     "TraceError": failures.WRONG_INPUT,
     # the sink's

@@ -240,7 +240,7 @@ def test_what_is_shown_says_for_which_calls_and_whose_it_is(prices: Prices, file
 def test_a_stale_edit_is_refused(prices: Prices, topic: Topic) -> None:
     prices.run(*SET, "--expect", "0")
     other = ("set", "openai", "gpt-4o", "input=8", "--from", "2026-01-01", "--expect", "0")
-    assert "at version 1" in prices.run(*other, code=failures.NOT_RIGHT)
+    assert "at version 1" in prices.run(*other, code=failures.STALE)
     assert len(topic.versions) == 1
 
 

@@ -1,0 +1,1 @@
+"""Plans as people write, read and compare them."""
