@@ -8,7 +8,7 @@ from typing import NamedTuple
 from clickhouse_connect.driver.client import Client
 
 from spendstream.api.author import os_user
-from spendstream.api.jobs.control_log import read_mirror, read_topic
+from spendstream.api.jobs.control_log import read_mirror, read_to_write, read_topic
 from spendstream.api.jobs.control_writer import check_expected, now_ms, only_writer
 from spendstream.api.plans.versions import edits_of
 from spendstream.schemas import Plan, PlanVersion
@@ -90,13 +90,13 @@ def apply_plans(
         LogUnavailable: the topic cannot be read.
     """
     with only_writer(bootstrap_servers, "plans", timeout) as append:
-        versions = read_versions(bootstrap_servers, timeout)
-        head = check_stale(versions, expected_version, plans)
+        versions, following = read_to_write(bootstrap_servers, CONTROL_PLANS, PlanVersion, timeout)
+        check_stale(versions, expected_version, plans)
         at_ms, by = now_ms(), author or os_user()
         from_ms = at_ms if effective_from_ms is None else effective_from_ms
         records = [
             PlanVersion(
-                version=head + number,
+                version=number,
                 workspace_id=edit.workspace_id,
                 plan=edit.plan,
                 effective_from_ms=from_ms,
@@ -104,7 +104,7 @@ def apply_plans(
                 author=by,
                 reason=reason,
             )
-            for number, edit in enumerate(edits_of(versions, plans, from_ms), 1)
+            for number, edit in enumerate(edits_of(versions, plans, from_ms), following)
         ]
         if records:
             append(CONTROL_PLANS, map(as_record, records))

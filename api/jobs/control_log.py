@@ -6,26 +6,51 @@ take away every command with which an operator could put things right.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Final, TypeVar
 
 from clickhouse_connect.driver.client import Client
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from spendstream.api.log import read_to_end
+from spendstream.schemas.plan import PlanVersion
+from spendstream.schemas.prices.version import PriceVersion
 
-M = TypeVar("M", bound=BaseModel)
+M = TypeVar("M", PlanVersion, PriceVersion)
 log: Final = logging.getLogger("spendstream.api")
 
 
 def read_topic(
     bootstrap_servers: str, topic: str, model: type[M], timeout: float
-) -> Iterator[tuple[int, M]]:
+) -> list[tuple[int, M]]:
     """(offset, version) of all that was ever written, in order. Raises LogUnavailable."""
     messages = read_to_end(bootstrap_servers, topic, timeout=timeout)
-    return _readable(topic, ((m.offset() or 0, m.value() or b"") for m in messages), model)
+    return list(_readable(topic, ((m.offset() or 0, m.value() or b"") for m in messages), model))
+
+
+def read_to_write(
+    bootstrap_servers: str, topic: str, model: type[M], timeout: float
+) -> tuple[list[M], int]:
+    """The versions, and the next one's number: no other record has it, whether it can be read or
+    not (a later spendstream may have written what this one cannot). Raises LogUnavailable."""
+    records = [
+        (m.offset() or 0, m.value() or b"")
+        for m in read_to_end(bootstrap_servers, topic, timeout=timeout)
+    ]
+    last = max((_number(value) for _, value in records), default=0)
+    return [version for _, version in _readable(topic, records, model)], last + 1
+
+
+def _number(value: str | bytes) -> int:
+    """What a record says to be its version, whether or not the rest of it can be read."""
+    try:
+        said = json.loads(value)["version"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return 0
+    return said if type(said) is int else 0
 
 
 def read_mirror(client: Client, topic: str, model: type[M]) -> Iterator[tuple[int, M]]:

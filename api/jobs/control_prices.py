@@ -13,7 +13,7 @@ from typing import NamedTuple
 from clickhouse_connect.driver.client import Client
 
 from spendstream.api.author import os_user
-from spendstream.api.jobs.control_log import read_mirror, read_topic
+from spendstream.api.jobs.control_log import read_mirror, read_to_write, read_topic
 from spendstream.api.jobs.control_writer import check_expected, now_ms, only_writer
 from spendstream.schemas.prices.compile import canonical
 from spendstream.schemas.prices.overrides import (
@@ -101,8 +101,10 @@ def add_prices(
         LogUnavailable: the topic cannot be read.
     """
     with only_writer(bootstrap_servers, "prices", timeout) as append:
-        versions = read_versions(bootstrap_servers, timeout)
-        head = check_expected(versions, expected_version, "prices")
+        versions, following = read_to_write(
+            bootstrap_servers, CONTROL_PRICES, PriceVersion, timeout
+        )
+        check_expected(versions, expected_version, "prices")
         new = added(versions, wanted)
         if len(versions) + len(new) > MAX_ENTRIES:
             raise OverridesError(
@@ -111,14 +113,14 @@ def add_prices(
         at_ms, by = now_ms(), author or os_user()
         records = [
             PriceVersion(
-                version=head + number,
+                version=number,
                 entry=said if isinstance(said, Entry) else None,
                 alias=said if isinstance(said, Alias) else None,
                 written_at_ms=at_ms,
                 author=by,
                 reason=reason,
             )
-            for number, said in enumerate(new, 1)
+            for number, said in enumerate(new, following)
         ]
         if records:
             append(CONTROL_PRICES, (as_record(record) for record in records))

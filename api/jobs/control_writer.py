@@ -95,9 +95,7 @@ def append(
 def head_of(versions: Iterable[Written]) -> int:
     """What an edit made now must expect; 0 where nothing was ever written.
 
-    The highest number, not the count: a record that cannot be read keeps its number where a later
-    one can. The number of the last record is given again where that one cannot be read: no book
-    and no plan was ever made of it, so that nothing names it.
+    The highest number that can be read; the next one's is above those of all records.
     """
     return max((version.version for version in versions), default=0)
 
