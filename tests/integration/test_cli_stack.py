@@ -211,7 +211,7 @@ def test_a_price_governs_what_comes_next_and_after_a_restart(
     emit(_servers(cli), ["before"], **OURS)
     until(lambda: _unpriced(cli).get(OURS["model"]) == (1, False), 30)
     assert cli.json(*SET_OURS, "--expect", "0", "--why", "contract 12")["versions"] == [1]
-    stale = cli.run(*SET_OURS, "cache_read=1", "--expect", "0", code=1).stderr
+    stale = cli.run(*SET_OURS, "cache_read=1", "--expect", "0", code=4).stderr
     assert f"the prices are at version 1 (since then by {os_user()})" in stale
     audits = cli.json("prices", "history")
     ((version, author, why, prices),) = [

@@ -107,13 +107,13 @@ def without_limits(plans: Iterable[PlanFact]) -> list[PlanFact]:
 def check_alerts(rows: Rows, sent: Iterable[Call], plans: list[PlanFact]) -> None:
     """Every alert, in order: each partition's priced rows once more, before the oracle.
 
-    It is told when each of them arrived, not how an idle partition's time went on: right where no
-    event arrives before the time that its partition has reached.
+    It is told how far their partition's time had gone on, by them or by the clock.
     """
     calls = {(call.workspace_id, call.id): call for call in sent}
     oracles: dict[int, Oracle] = defaultdict(lambda: Oracle(plans))
     for row in rows["usage.priced"]:  # by partition and offset
         call = calls[row["event"]["workspace_id"], row["event_id"]]
+        oracles[row["partition"]].advance(row["judged_ms"])
         oracles[row["partition"]].take(call, row["arrival_ms"])
     found: dict[int, list[AlertFact]] = defaultdict(list)
     for row in rows["usage.alerts"]:
