@@ -205,6 +205,16 @@ def test_a_batch_without_a_price_of_cached_tokens_is_exact_until_some_are_used()
         assert cost.exact is exact
 
 
+def test_an_hour_at_the_standard_price_makes_a_batch_an_estimate() -> None:
+    """Voxtral's batch variant has prices of tokens alone."""
+    heard = Usage(input_tokens=10, output_tokens=10, audio_input_ms=1_000)
+    for batch in (False, True):
+        context = context_of(batch, None, None)
+        cost = cost_of("mistral", "voxtral-small-24b-2507", heard, context)
+        assert cost is not None
+        assert cost.exact is not batch
+
+
 def test_anthropics_fast_mode_is_a_tier() -> None:
     fast = {
         variant.when["speed"]: model.id
