@@ -29,7 +29,7 @@ from spendstream.api.report_tables import (
     cheapest,
     values,
 )
-from spendstream.schemas.period import from_ms
+from spendstream.schemas.period import iso
 from spendstream.schemas.records import CostQuality
 
 __all__ = ["GROUPS", "Filters", "ReportError", "Row", "Statement", "build", "plain", "report"]
@@ -125,16 +125,12 @@ def _row(group_by: Sequence[str], found: Sequence[Any]) -> Row:
         row["by_quality"][UNKNOWN_QUALITY] = _rests(left, cost - costs, charge - charges)
     if _has_calls(group_by):
         row["models"] = list(next(figures))
-        row["first_call"], row["last_call"] = (_iso(next(figures)) for _ in range(2))
+        row["first_call"], row["last_call"] = (iso(next(figures)) for _ in range(2))
     return row
 
 
 def _rests(requests: int, cost: Decimal | int, charge: Decimal | int) -> Row:
     return {"requests": int(requests), "cost_usd": plain(cost), "charge_usd": plain(charge)}
-
-
-def _iso(moment_ms: int) -> str:
-    return from_ms(moment_ms).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def build(

@@ -36,15 +36,15 @@ def draft(name: str, text: str) -> Iterator[Draft]:
     handle, path = tempfile.mkstemp(prefix=f"spendstream-{safe}-", suffix=".yaml")
     os.close(handle)
     opened = Draft(Path(path), text)
+    done = False
     try:
         yield opened
-    except BaseException:
-        if opened.is_changed():
-            say(f"what you wrote is kept in {path}")
-        else:
+        done = True
+    finally:
+        if done or not opened.is_changed():
             opened.remove()
-        raise
-    opened.remove()
+        else:
+            say(f"what you wrote is kept in {path}")
 
 
 class Draft:
@@ -77,7 +77,6 @@ class Draft:
                 saved = read_text(self._path)
                 text = _without_mistakes(saved)
                 if text == self._text or not _says_anything(text):
-                    self.remove()
                     return None
                 if saved == shown:
                     raise CommandError(

@@ -12,11 +12,6 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def iso(time_ms: int) -> str:
-    """To the second, in UTC."""
-    return from_ms(time_ms).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def minute(time_ms: int) -> str:
     """For people: `2026-11-22 12:00`, in UTC."""
     return from_ms(time_ms).strftime("%Y-%m-%d %H:%M")

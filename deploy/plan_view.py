@@ -16,8 +16,9 @@ from spendstream.api.plans.render import render_field
 from spendstream.api.plans.text import flow
 from spendstream.api.plans.versions import Edit, Standing, Written
 from spendstream.deploy.console import out, styled
-from spendstream.deploy.moments import iso, minute
+from spendstream.deploy.moments import minute
 from spendstream.schemas import Plan, PlanVersion
+from spendstream.schemas.period import iso_seconds
 
 BUILT_IN: Final = "the built-in default"
 
@@ -36,8 +37,8 @@ def version_json(version: PlanVersion | None, standing: Standing = "in force") -
         "workspace": DEFAULT if version is None else name_of(version.workspace_id),
         "version": 0 if version is None else version.version,
         "standing": standing,
-        "effective_from": None if version is None else iso(version.effective_from_ms),
-        "written_at": None if version is None else iso(version.written_at_ms),
+        "effective_from": None if version is None else iso_seconds(version.effective_from_ms),
+        "written_at": None if version is None else iso_seconds(version.written_at_ms),
         "author": None if version is None else version.author,
         "reason": None if version is None else version.reason,
     }

@@ -32,6 +32,16 @@ def from_ms(ms: int) -> datetime:
     return EPOCH + timedelta(milliseconds=ms)
 
 
+def iso(ms: int) -> str:
+    """RFC 3339, to the millisecond: `2026-11-22T12:00:00.000Z`."""
+    return from_ms(ms).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def iso_seconds(ms: int) -> str:
+    """RFC 3339, to the second that holds the moment: `2026-11-22T12:00:00Z`."""
+    return from_ms(ms).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 @lru_cache(maxsize=1024)
 def month_named(name: str) -> Period:
     """`2026-11` → its period."""

@@ -20,6 +20,7 @@ from spendstream.schemas.plan import PlanVersion
 from spendstream.schemas.prices.version import PriceVersion
 
 M = TypeVar("M", PlanVersion, PriceVersion)
+_HIGHEST: Final = 2**31
 log: Final = logging.getLogger("spendstream.api")
 
 
@@ -35,7 +36,10 @@ def read_to_write(
     bootstrap_servers: str, topic: str, model: type[M], timeout: float
 ) -> tuple[list[M], int]:
     """The versions, and the next one's number: no other record has it, whether it can be read or
-    not (a later spendstream may have written what this one cannot). Raises LogUnavailable."""
+    not (a later spendstream may have written what this one cannot). Raises LogUnavailable.
+
+    A number that no writer can have come to is none: it would carry all later ones away.
+    """
     records = [
         (m.offset() or 0, m.value() or b"")
         for m in read_to_end(bootstrap_servers, topic, timeout=timeout)
@@ -50,7 +54,7 @@ def _number(value: str | bytes) -> int:
         said = json.loads(value)["version"]
     except (ValueError, LookupError, TypeError, RecursionError):
         return 0
-    return said if type(said) is int else 0
+    return said if type(said) is int and said <= _HIGHEST else 0
 
 
 def read_mirror(client: Client, topic: str, model: type[M]) -> Iterator[tuple[int, M]]:

@@ -15,7 +15,7 @@ from clickhouse_connect.driver.client import Client
 
 from spendstream.api.prices.rows import CALL, Row, by_model, price_again, stored_leaves
 from spendstream.api.prices.words import lines_of, moved, per, usd_of
-from spendstream.schemas.period import from_ms
+from spendstream.schemas.period import from_ms, iso_seconds
 from spendstream.schemas.prices.book import DAY_MS, PLAIN, Context, PriceBook
 from spendstream.schemas.prices.compile import (
     is_retired,
@@ -79,7 +79,7 @@ def _unpriced(client: Client, book: PriceBook) -> Iterator[dict[str, Any]]:
     for row in sorted(rows, key=lambda row: -row["events"]):
         yield _kind(row) | {
             "events": row["events"],
-            "last": f"{from_ms(int(row['time_ms'])):%Y-%m-%dT%H:%M:%SZ}",
+            "last": iso_seconds(int(row["time_ms"])),
             "priced_now": price_again(row, book) is not None,
         }
 
@@ -177,7 +177,7 @@ def _newer(seen: list[tuple[str, str]], newer: list[Any], now_ms: int) -> Iterat
                 told.add((context, place, before, after))
                 yield _named(provider, model) | {
                     "calls": " ".join(value for _, value in context) or None,
-                    "from": None if at_ms == now_ms else _iso(at_ms),
+                    "from": None if at_ms == now_ms else iso_seconds(at_ms),
                     "leaf": place.leaf,
                     "input_above": place.input_above,
                     "installed_usd": before,
@@ -192,10 +192,6 @@ def _kind(row: Row) -> dict[str, Any]:
         "service_tier": row["service_tier"] or None,
         "region": row["region"] or None,
     }
-
-
-def _iso(time_ms: int) -> str:
-    return from_ms(time_ms).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _named(provider: str, model: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from spendstream.api.reports import plain
 from spendstream.schemas import DEFAULT_PLAN, Plan
 from spendstream.schemas.charge import charge_of, parts_of
 from spendstream.schemas.money import pico_from_usd, usd_string
-from spendstream.schemas.period import from_ms
+from spendstream.schemas.period import iso
 from spendstream.schemas.prices.compile import compile_book
 from spendstream.schemas.prices.leaves import PricedLeaf
 from spendstream.schemas.prices.version import PriceVersion, overrides_of
@@ -76,7 +76,7 @@ def explain(
     return {
         "event": row["event_id"],
         "workspace": row["workspace_id"],
-        "time": _iso(int(row["time_ms"])),
+        "time": iso(int(row["time_ms"])),
         "provider": row["provider"],
         "model": row["model"],
         "status": row["status"],
@@ -190,10 +190,6 @@ def _why(row: Mapping[str, Any]) -> str | None:
     if row["input_tokens"] is None:
         return "the response held no usage"
     return "the model, or something that was used, had no price then (`spendstream prices check`)"
-
-
-def _iso(time_ms: int) -> str:
-    return from_ms(time_ms).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _usd(amount: Decimal | None) -> str | None:

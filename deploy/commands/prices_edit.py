@@ -19,8 +19,8 @@ from spendstream.deploy.commands.options import (
     bootstrap_servers,
 )
 from spendstream.deploy.console import out, print_json, say, working
-from spendstream.deploy.moments import iso
 from spendstream.deploy.settings import load
+from spendstream.schemas.period import iso_seconds
 
 if TYPE_CHECKING:
     from spendstream.api.prices.words import Place
@@ -130,7 +130,7 @@ def history(
     rows: list[dict[str, Any]] = [
         {
             "version": one.version,
-            "written_at": iso(one.written_at_ms),
+            "written_at": iso_seconds(one.written_at_ms),
             "author": one.author,
             "reason": one.reason,
             "adds": described(one.said),

@@ -14,8 +14,9 @@ from spendstream.deploy.commands.prices_edit import Provider
 from spendstream.deploy.commands.report import moment
 from spendstream.deploy.console import CommandError, out, print_json, say, working
 from spendstream.deploy.home import Home
-from spendstream.deploy.moments import iso, now_ms
+from spendstream.deploy.moments import now_ms
 from spendstream.deploy.settings import Settings, load
+from spendstream.schemas.period import iso_seconds
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -60,7 +61,7 @@ def show(
         "batch": batch,
         "service_tier": tier,
         "region": region,
-        "at": iso(at_ms),
+        "at": iso_seconds(at_ms),
         "rule": prices.rule,
         "source": source_of(prices.rule),
         "exact": prices.exact,

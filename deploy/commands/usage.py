@@ -24,7 +24,7 @@ from spendstream.deploy.home import Home
 from spendstream.deploy.settings import load
 from spendstream.schemas import WorkspaceState
 from spendstream.schemas.money import cents_display, usd_string
-from spendstream.schemas.period import from_ms
+from spendstream.schemas.period import iso
 
 _DECISION = {"allow": "green", "warn": "yellow", "block": "red"}
 
@@ -133,7 +133,7 @@ def as_json(state: WorkspaceState) -> dict[str, Any]:
     values = state.model_dump(exclude={"kind", "limits", "as_of_ms"})
     for name in [name for name in values if name.endswith("_pico")]:
         values[f"{name.removesuffix('_pico')}_usd"] = usd_string(int(values.pop(name)))
-    values["as_of"] = _iso(state)
+    values["as_of"] = iso(state.as_of_ms)
     values["limits"] = []
     for limit in state.limits:
         shown = limit.model_dump()
@@ -165,8 +165,4 @@ def show(state: WorkspaceState) -> None:
     out.print(table)
     tokens = f"{state.input_tokens:,} input and {state.output_tokens:,} output tokens"
     out.print(f"{state.requests:,} requests, {tokens}", style="dim")
-    out.print(f"as of {_iso(state)}, plan version {state.plan_version}", style="dim")
-
-
-def _iso(state: WorkspaceState) -> str:
-    return from_ms(state.as_of_ms).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    out.print(f"as of {iso(state.as_of_ms)}, plan version {state.plan_version}", style="dim")

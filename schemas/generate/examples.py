@@ -27,7 +27,7 @@ from spendstream.schemas.event import (
 from spendstream.schemas.money import PICO_PER_USD
 from spendstream.schemas.parse import parse_event
 from spendstream.schemas.partition import partition_of
-from spendstream.schemas.period import from_ms, month_of, to_ms
+from spendstream.schemas.period import iso, month_of, to_ms
 from spendstream.schemas.plan import Limit, Plan, PlanVersion
 from spendstream.schemas.prices.book import Prices, Rates
 from spendstream.schemas.prices.details import cost_by
@@ -143,7 +143,7 @@ def examples() -> dict[str, dict[str, Any]]:
                 "id": EVENT_ID,
                 "source": SOURCE,
                 "type": EVENT_TYPE,
-                "time": _rfc3339(CALLED_MS),
+                "time": iso(CALLED_MS),
                 "datacontenttype": CONTENT_TYPE,
                 "data": _wire(EVENT),
             },
@@ -411,7 +411,7 @@ def _binary_headers(event_id: str, time_ms: int) -> dict[str, str]:
         "ce_id": event_id,
         "ce_source": SOURCE,
         "ce_type": EVENT_TYPE,
-        "ce_time": _rfc3339(time_ms),
+        "ce_time": iso(time_ms),
         "content-type": CONTENT_TYPE,
     }
 
@@ -425,7 +425,3 @@ def _header_list(event_id: str) -> tuple[Header, ...]:
 
 def _base64(data: bytes) -> str:
     return b64encode(data).decode()
-
-
-def _rfc3339(ms: int) -> str:
-    return from_ms(ms).isoformat(timespec="milliseconds").replace("+00:00", "Z")
