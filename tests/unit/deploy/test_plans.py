@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,10 @@ import pytest
 from spendstream.api.jobs import control
 from spendstream.api.jobs.control_writer import StaleEdit
 from spendstream.api.plans.file import parse_plans
-from spendstream.api.plans.versions import edits_of
 from spendstream.deploy import cli, editor, failures
 from spendstream.deploy.moments import now_ms
 from spendstream.schemas import Plan, PlanVersion
+from tests.support.control_log import ControlLog
 
 DAY_MS = 86_400_000
 LIMITS = """
@@ -28,54 +28,21 @@ LIMITS = """
 
 
 class Topic:
-    """`control.plans` without a broker."""
+    """`control.plans`."""
 
-    def __init__(self) -> None:
-        self.versions: list[PlanVersion] = []
-
-    def read(self, servers: str = "", timeout: float = 0) -> list[PlanVersion]:
-        return list(self.versions)
-
-    def apply(
-        self,
-        servers: str,
-        plans: Mapping[str | None, Plan],
-        *,
-        expected_version: int | None = None,
-        author: str = "anna",
-        reason: str | None = None,
-        effective_from_ms: int | None = None,
-    ) -> list[PlanVersion]:
-        head = control.check_stale(self.versions, expected_version, plans)
-        at_ms = now_ms()
-        from_ms = effective_from_ms or at_ms
-        new = [
-            PlanVersion(
-                version=head + n,
-                workspace_id=edit.workspace_id,
-                plan=edit.plan,
-                effective_from_ms=from_ms,
-                written_at_ms=at_ms,
-                author=author,
-                reason=reason,
-            )
-            for n, edit in enumerate(edits_of(self.versions, plans, from_ms), 1)
-        ]
-        self.versions += new
-        return new
+    @property
+    def versions(self) -> list[PlanVersion]:
+        return control.read_versions("")
 
     def write(self, text: str, **how: Any) -> None:
-        self.apply("", parse_plans(text), **how)
+        control.apply_plans("", parse_plans(text), **how)
 
 
 @pytest.fixture(autouse=True)
 def topic(monkeypatch: pytest.MonkeyPatch) -> Topic:
-    topic = Topic()
-    monkeypatch.setattr(control, "read_versions", topic.read)
-    monkeypatch.setattr(control, "apply_plans", topic.apply)
-    monkeypatch.setenv("SPENDSTREAM_BOOTSTRAP_SERVERS", "nobody:9092")
     monkeypatch.setenv("COLUMNS", "80")
-    return topic
+    ControlLog(monkeypatch)
+    return Topic()
 
 
 class Plans:

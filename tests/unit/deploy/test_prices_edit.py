@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from spendstream.api.jobs import control_prices
-from spendstream.api.jobs.control_writer import StaleEdit, head_of
 from spendstream.deploy import cli, failures
-from spendstream.schemas.prices.overrides import Entry, Overrides
 from spendstream.schemas.prices.version import PriceVersion
+from tests.support.control_log import ControlLog
 
 FILE = """
 prices:
@@ -28,48 +27,19 @@ aliases:
 
 
 class Topic:
-    """`control.prices` without a broker."""
+    """`control.prices`."""
 
-    def __init__(self) -> None:
-        self.versions: list[PriceVersion] = []
-
-    def read(self, servers: str, timeout: float = 0) -> list[PriceVersion]:
-        return list(self.versions)
-
-    def add(
-        self,
-        servers: str,
-        wanted: Overrides,
-        *,
-        expected_version: int | None = None,
-        reason: str | None = None,
-    ) -> list[PriceVersion]:
-        head = head_of(self.versions)
-        if expected_version not in (None, head):
-            raise StaleEdit(f"the prices are at version {head}")
-        new = [
-            PriceVersion(
-                version=head + n,
-                entry=said if isinstance(said, Entry) else None,
-                alias=None if isinstance(said, Entry) else said,
-                written_at_ms=1_795_348_800_000,
-                author="anna",
-                reason=reason,
-            )
-            for n, said in enumerate(control_prices.added(self.versions, wanted), 1)
-        ]
-        self.versions += new
-        return new
+    @property
+    def versions(self) -> list[PriceVersion]:
+        return control_prices.read_versions("")
 
 
 @pytest.fixture(autouse=True)
 def topic(monkeypatch: pytest.MonkeyPatch) -> Topic:
-    topic = Topic()
-    monkeypatch.setattr(control_prices, "read_versions", topic.read)
-    monkeypatch.setattr(control_prices, "add_prices", topic.add)
-    monkeypatch.setenv("SPENDSTREAM_BOOTSTRAP_SERVERS", "nobody:9092")
+    monkeypatch.setattr(control_prices, "now_ms", lambda: 1_795_348_800_000)
     monkeypatch.setenv("COLUMNS", "200")
-    return topic
+    ControlLog(monkeypatch)
+    return Topic()
 
 
 @pytest.fixture

@@ -2,26 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
-
 import pytest
 
-from spendstream.api.jobs import control_log
 from spendstream.deploy import cli, failures
-
-
-class Record(NamedTuple):
-    """Of Kafka, as far as it is looked at."""
-
-    at: int
-    data: bytes | None
-
-    def offset(self) -> int:
-        return self.at
-
-    def value(self) -> bytes | None:
-        return self.data
+from tests.support.control_log import ControlLog, Record
 
 
 @pytest.mark.parametrize(
@@ -40,13 +24,7 @@ def test_it_is_said_and_the_command_goes_on(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def read(*_: object, **__: object) -> Iterator[Record]:
-        yield Record(3, b'{"version": "\x9b"}')
-        yield Record(5, None)
-
-    control_log._say.cache_clear()
-    monkeypatch.setattr(control_log, "read_to_end", read)
-    monkeypatch.setenv("SPENDSTREAM_BOOTSTRAP_SERVERS", "nobody:9092")
+    ControlLog(monkeypatch).put(topic, Record(3, b'{"version": "\x9b"}'), Record(5, None))
     monkeypatch.setattr("sys.argv", ["spendstream", *arguments])
     with pytest.raises(SystemExit) as ended:
         cli.main()
