@@ -6,9 +6,11 @@ and mirrors they leave are what matters.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from clickhouse_connect.driver.client import Client
 
@@ -34,6 +36,7 @@ from spendstream.streams.core.plans import PlanTable
 from spendstream.streams.core.price_table import PriceTable
 from spendstream.streams.core.process import process
 from spendstream.streams.core.state import InputPosition, PartitionState
+from tests.servers.clickhouse import ClickHouseServer
 
 PARTITIONS = 2
 NOON = 1_795_348_800_000  # 2026-11-22T12:00:00Z
@@ -61,6 +64,32 @@ class Sent:
     time_ms: int
     arrival_ms: int
     event: UsageEvent
+
+
+Said = tuple[str, str, str, str, dict[str, Any]]
+"""Event id, workspace, provider, model, and what else the event says."""
+
+
+def calls(said: Iterable[Said], usage: Usage, first_ms: int) -> Iterator[Sent]:
+    """A millisecond apart, each with that usage unless it says another."""
+    for n, (event_id, workspace, provider, model, more) in enumerate(said):
+        said_too: dict[str, Any] = {"usage": usage} | more
+        event = UsageEvent(
+            provider=provider, response_model=model, workspace_id=workspace, **said_too
+        )
+        yield Sent(event_id, first_ms + n, first_ms + n, event)
+
+
+@contextmanager
+def filled(clickhouse: ClickHouseServer, database: str) -> Iterator[Figures]:
+    """A new database, which goes at the end."""
+    admin = clickhouse.client()
+    admin.command(f"DROP DATABASE IF EXISTS {database}")
+    figures = Figures(clickhouse.client(), database, clickhouse.url)
+    yield figures
+    figures.client.close()
+    admin.command(f"DROP DATABASE {database}")
+    admin.close()
 
 
 @dataclass(slots=True)

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from copy import deepcopy
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any
 
 import pytest
 from genai_prices.data_snapshot import get_snapshot
@@ -16,11 +15,11 @@ from genai_prices.types import ConditionalPrice, ModelPrice, StartDateConstraint
 
 from spendstream.api.prices.check import check_prices
 from spendstream.api.prices.explain import NoSuchEvent, explain
-from spendstream.schemas import Plan, UsageEvent
+from spendstream.schemas import Plan
 from spendstream.schemas.prices.compile import compile_book, read_providers
 from spendstream.schemas.prices.overrides import parse_overrides
 from spendstream.schemas.usage import OtherModel, Usage
-from tests.integration.stored import CHARGED, NOON, Figures, Sent
+from tests.integration.stored import CHARGED, NOON, Figures, Said, calls, filled
 from tests.servers.clickhouse import ClickHouseServer
 
 pytestmark = [pytest.mark.clickhouse, pytest.mark.xdist_group("price_reports")]
@@ -29,7 +28,7 @@ DATABASE = f"price_reports_{os.getpid()}"
 OTHER = OtherModel(
     model="claude-haiku-4-5", input_tokens=900, output_tokens=3, cache_read_input_tokens=100
 )
-SENT: tuple[tuple[str, str, str, str, dict[str, Any]], ...] = (
+SENT: tuple[Said, ...] = (
     ("plain", "ws-1", "openai", "gpt-4o", {}),
     ("plain", "ws-2", "openai", "gpt-4o-mini", {}),
     ("marked-up", "ws-3", "openai", "gpt-4o", {"reported_cost_pico": "800000000"}),
@@ -64,29 +63,11 @@ DEARER = parse_overrides(
 
 @pytest.fixture(scope="module")
 def figures(clickhouse: ClickHouseServer) -> Iterator[Figures]:
-    admin = clickhouse.client()
-    admin.command(f"DROP DATABASE IF EXISTS {DATABASE}")
-    filled = Figures(clickhouse.client(), DATABASE, clickhouse.url)
-    filled.set_plans(CHARGED)
-    usage = Usage(input_tokens=1_000, output_tokens=100, cache_read_input_tokens=400)
-    filled.load(
-        Sent(
-            event_id,
-            NOON + 4 * 86_400_000 + n,
-            NOON + 4 * 86_400_000 + n,
-            UsageEvent(
-                provider=provider,
-                response_model=model,
-                workspace_id=workspace,
-                **({"usage": usage} | more),
-            ),
-        )
-        for n, (event_id, workspace, provider, model, more) in enumerate(SENT)
-    )
-    yield filled
-    filled.client.close()
-    admin.command(f"DROP DATABASE {DATABASE}")
-    admin.close()
+    with filled(clickhouse, DATABASE) as figures:
+        figures.set_plans(CHARGED)
+        usage = Usage(input_tokens=1_000, output_tokens=100, cache_read_input_tokens=400)
+        figures.load(calls(SENT, usage, NOON + 4 * 86_400_000))
+        yield figures
 
 
 def test_a_sum_is_explained_line_by_line(figures: Figures) -> None:

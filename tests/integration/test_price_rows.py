@@ -11,13 +11,13 @@ import pytest
 from spendstream.api.jobs.control_prices import mirrored_records
 from spendstream.api.prices.check import check_prices
 from spendstream.api.prices.explain import explain
-from spendstream.schemas import Plan, UsageEvent
+from spendstream.schemas import Plan
 from spendstream.schemas.prices.book import PriceBook
 from spendstream.schemas.prices.compile import compile_book
 from spendstream.schemas.prices.overrides import Overrides, parse_overrides
 from spendstream.schemas.prices.version import PriceVersion
 from spendstream.schemas.usage import OtherModel, Usage
-from tests.integration.stored import NOON, Figures, Sent
+from tests.integration.stored import NOON, Figures, Said, calls, filled
 from tests.servers.clickhouse import ClickHouseServer
 
 pytestmark = [pytest.mark.clickhouse, pytest.mark.xdist_group("price_rows")]
@@ -53,7 +53,7 @@ WITH_OTHERS = Usage(
     output_tokens=5,
     other_models=(tokens("claude-haiku-4-5"), tokens("claude-haiku-4-5")),
 )
-SENT: tuple[tuple[str, str, str, str, dict[str, Any]], ...] = (
+SENT: tuple[Said, ...] = (
     ("first", "ws-0", "openai", "ours", {"usage": Usage(input_tokens=1, output_tokens=1)}),
     (
         "searched",
@@ -96,29 +96,11 @@ PLANS = {
 
 @pytest.fixture(scope="module")
 def figures(clickhouse: ClickHouseServer) -> Iterator[Figures]:
-    admin = clickhouse.client()
-    admin.command(f"DROP DATABASE IF EXISTS {DATABASE}")
-    filled = Figures(clickhouse.client(), DATABASE, clickhouse.url)
-    filled.set_plans({"ws-own": PLANS[1]})
-    filled.add_prices(OLD)
-    filled.load(
-        Sent(
-            event_id,
-            NOON + n,
-            NOON + n,
-            UsageEvent(
-                provider=provider,
-                response_model=model,
-                workspace_id=workspace,
-                **({"usage": USAGE} | more),
-            ),
-        )
-        for n, (event_id, workspace, provider, model, more) in enumerate(SENT)
-    )
-    yield filled
-    filled.client.close()
-    admin.command(f"DROP DATABASE {DATABASE}")
-    admin.close()
+    with filled(clickhouse, DATABASE) as figures:
+        figures.set_plans({"ws-own": PLANS[1]})
+        figures.add_prices(OLD)
+        figures.load(calls(SENT, USAGE, NOON))
+        yield figures
 
 
 @pytest.fixture(scope="module")

@@ -45,6 +45,7 @@ from tests.integration.stored import (
     PRICES,
     Figures,
     Sent,
+    filled,
     refused,
     some_events,
 )
@@ -63,22 +64,17 @@ DATABASE = f"rebuild_test_{os.getpid()}"  # xdist workers share the server
 
 @pytest.fixture
 def figures(clickhouse: ClickHouseServer) -> Iterator[Figures]:
-    admin = clickhouse.client()
-    admin.command(f"DROP DATABASE IF EXISTS {DATABASE}")
-    filled = Figures(clickhouse.client(), DATABASE, clickhouse.url)
-    filled.set_plans(
-        {
-            None: Plan(credit_pico=5 * 10**10, overage=True),
-            "ws-1": Plan(credit_pico=10**12),
-            "ws-2": Plan(credit_pico=0, overage=True),
-            **CHARGED,
-        }
-    )
-    filled.add_prices(PRICES)
-    yield filled
-    filled.client.close()
-    admin.command(f"DROP DATABASE {DATABASE}")
-    admin.close()
+    with filled(clickhouse, DATABASE) as figures:
+        figures.set_plans(
+            {
+                None: Plan(credit_pico=5 * 10**10, overage=True),
+                "ws-1": Plan(credit_pico=10**12),
+                "ws-2": Plan(credit_pico=0, overage=True),
+                **CHARGED,
+            }
+        )
+        figures.add_prices(PRICES)
+        yield figures
 
 
 @pytest.fixture
