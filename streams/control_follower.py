@@ -7,6 +7,7 @@ the old one keeps that, until recovery has said what was lost and somebody has a
 from __future__ import annotations
 
 import threading
+import time
 from abc import ABC, abstractmethod
 from typing import Final, Generic, TypeVar
 
@@ -26,6 +27,7 @@ from spendstream.streams.reading import TIMEOUT_S, consumer
 
 _log = structlog.get_logger(__name__)
 _RETRY_S: Final = 1.0
+_TELL_S: Final = 60.0
 T = TypeVar("T")
 
 
@@ -92,6 +94,7 @@ class ControlFollower(ABC, Generic[T]):
         return now
 
     def _run(self) -> None:
+        told, told_at = "", 0.0
         while not self._stop.is_set():
             try:
                 self._follow()
@@ -101,12 +104,15 @@ class ControlFollower(ABC, Generic[T]):
                 known = isinstance(error, KafkaException)
                 cause = error.args[0] if known else None
                 said = with_advice(cause.name(), cause.str()) if cause else str(error)
-                _log.warning(
-                    "control_follower_retries",
-                    topic=self.topic,
-                    error=said,
-                    exc_info=not known,
-                )
+                # it goes on until it works or the worker ends, and says the same once a minute
+                if said != told or time.monotonic() - told_at >= _TELL_S:
+                    told, told_at = said, time.monotonic()
+                    _log.warning(
+                        "control_follower_retries",
+                        topic=self.topic,
+                        error=said,
+                        exc_info=not known,
+                    )
                 self._stop.wait(_RETRY_S)
 
     def _follow(self) -> None:

@@ -89,6 +89,8 @@ def test_a_cluster_from_before_control_prices_is_told_what_to_do(rig: Rig) -> No
         assert done.returncode == code, said
         assert "control.prices is missing: " in said
         assert "`spendstream topics create`" in said
+    # it tries each second, for some seconds by now, and says so once a minute
+    assert worker.log.count("control_follower_retries") == 1
 
     assert topics_admin.create(rig.bootstrap, PARTITIONS, 1) == ["control.prices"]
     rig.wait_settled()
