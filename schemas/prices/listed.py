@@ -52,11 +52,12 @@ class Listed(NamedTuple):
                 says(context, name, value) for name, value in conditions.items()
             ):
                 continue
-            # of several the first prices the call: it must be for all of the call's conditions
             if not conditioned:
                 conditioned = True
+                # of several the first prices the call: it must be for all of the call's
+                # conditions, of which an event says a speed as its tier
                 said = set(conditions) | ({"service_tier"} if "speed" in conditions else set())
-                exact = missing <= said  # an event says its speed as its tier
+                exact = missing <= said
             rule += f" +{'+'.join(conditions.values())}{named(variant.constraint)}"
             for name, price in vars(variant.prices).items():
                 if price is not None:

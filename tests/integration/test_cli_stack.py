@@ -20,7 +20,7 @@ from spendstream.api.state import read_worker_state
 from spendstream.deploy.embedded.broker import free_port
 from spendstream.deploy.home import Home
 from spendstream.producers import UsageEmitter
-from spendstream.schemas import Usage, UsageEvent
+from spendstream.schemas import Trackable, Usage, UsageEvent
 from tests.support.command_line import command, environment
 from tests.support.waiting import until
 
@@ -236,6 +236,46 @@ def test_a_price_governs_what_comes_next_and_after_a_restart(
     emit(cli.json("up", "--detach")["bootstrap_servers"], _ids("again", 10), **OURS)
     assert _ours(cli) == since | {"measured": (21, 21 * OUR_TOKENS)}
     assert cli.json("prices", "history") == audits
+
+
+def test_what_a_task_and_a_trackable_have_used(cli: Cli, addresses: dict[str, Any]) -> None:
+    """Calls of several kinds and models, exactly; and in words."""
+    text = Usage(input_tokens=1_000, output_tokens=500)
+    embedded = Usage(input_tokens=7, output_tokens=0)
+    calls = (
+        ("chat", "gpt-4o", text, "t-1"),
+        ("chat", "gpt-4o-mini", text, "t-1"),
+        ("embeddings", "text-embedding-3-small", embedded, "t-1"),
+        ("chat", "gpt-4o", text, "t-2"),
+    )
+    with UsageEmitter(_servers(cli)) as emitter:
+        for number, (operation, model, usage, task) in enumerate(calls):
+            event = UsageEvent(
+                provider="openai",
+                response_model=model,
+                operation=operation,
+                workspace_id="ws-tasks",
+                usage=usage,
+                task_id=task,
+                trackable=Trackable(type="doc", id="d-1"),
+            )
+            assert emitter.emit(event, id=f"task-{number}")
+        assert emitter.flush(30) == 0
+    costs = {"gpt-4o": "0.0075", "gpt-4o-mini": "0.00045", "text-embedding-3-small": "0.00000014"}
+    found = cli.json("usage", "ws-tasks", "--task", "t-1", "--settled")
+    assert (found["requests"], found["input_tokens"], found["output_tokens"]) == (3, 2_007, 1_000)
+    assert {row["model"]: row["cost_usd"] for row in found["by_model"]} == costs
+    assert Decimal(found["cost_usd"]) == sum(map(Decimal, costs.values()))
+    assert found["by_quality"]["measured"]["requests"] == 3
+    told = cli.run("usage", "ws-tasks", "--trackable", "doc/d-1").stdout
+    assert "for 4 requests" in told
+    assert "text-embedding-3-small" in told
+    rows = cli.json("report", "--group-by", "kind", "--filter", "workspace=ws-tasks")
+    assert {row["kind"]: (row["requests"], row["output_cost_usd"]) for row in rows} == {
+        "chat": (3, "0.0103"),
+        "embedding": (1, "0"),
+    }
+    assert "no call of task 'none'" in cli.run("usage", "ws-tasks", "--task", "none", code=3).stderr
 
 
 def _ours(cli: Cli) -> dict[str, tuple[int, Decimal]]:
