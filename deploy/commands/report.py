@@ -178,7 +178,10 @@ def _sum(amounts: Iterable[str]) -> str:
 
 
 def dollars(amount: str) -> str:
-    """`$1,234.57` of an exact decimal string, for people."""
+    """`$1,234.57` of an exact decimal string, for people; what is too little for a cent is not
+    shown as nothing."""
     from spendstream.schemas.money import cents_display, pico_from_usd
 
-    return cents_display(pico_from_usd(amount))
+    pico = pico_from_usd(amount)
+    shown = cents_display(pico)
+    return "<$0.01" if pico > 0 and shown == "$0.00" else shown
