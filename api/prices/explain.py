@@ -8,7 +8,6 @@ from typing import Any, Final, NamedTuple
 
 from clickhouse_connect.driver.client import Client
 
-from spendstream.api.jobs.checks.judges import record_number
 from spendstream.api.prices.rows import CALL, Row, by_model, price_again, stored_leaves
 from spendstream.api.prices.words import per, source_of, usd_of
 from spendstream.api.reports import plain
@@ -18,7 +17,7 @@ from spendstream.schemas.money import pico_from_usd, usd_string
 from spendstream.schemas.period import iso
 from spendstream.schemas.prices.compile import compile_book
 from spendstream.schemas.prices.leaves import PricedLeaf
-from spendstream.schemas.prices.version import PriceVersion, overrides_of
+from spendstream.schemas.prices.version import PriceVersion, overrides_of, record_number
 
 _MORE: Final = (
     "workspace_id", "event_id", "status", "leaves", "reported_cost", "computed_cost", "cost",

@@ -53,3 +53,9 @@ def overrides_of(versions: Iterable[PriceVersion]) -> Overrides:
         prices=tuple(v.entry for v in versions if v.entry is not None),
         aliases=tuple(v.alias for v in versions if v.alias is not None),
     )
+
+
+def record_number(price_version: str) -> int:
+    """Up to which record of `control.prices` a row's book went: 3 of `genai-prices 0.2.3+3 …`."""
+    number = price_version.partition(" ")[2].partition(" ")[0].rpartition("+")[2]
+    return int(number) if "+" in price_version and number.isdigit() else 0

@@ -11,10 +11,11 @@ from typing import Final, NamedTuple
 from clickhouse_connect.driver.client import Client
 
 from spendstream.api.jobs.checks.difference import Difference, difference
-from spendstream.api.jobs.checks.judges import Judges, record_number
+from spendstream.api.jobs.checks.judges import Judges
 from spendstream.api.jobs.recount import Counted, Recount, Sums, counted, month_of
 from spendstream.api.jobs.recount_prices import EXACT, ZERO, Prices
 from spendstream.api.reports import plain
+from spendstream.schemas.prices.version import record_number
 
 Key = tuple[str, str]
 

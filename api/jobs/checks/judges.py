@@ -11,13 +11,7 @@ from clickhouse_connect.driver.client import Client
 from spendstream.api.jobs.recount import PLAIN, Judge
 from spendstream.api.jobs.recount_overrides import Operator
 from spendstream.schemas import Plan, PlanVersion
-from spendstream.schemas.prices.version import PriceVersion
-
-
-def record_number(price_version: str) -> int:
-    """Up to which record of `control.prices` a row's book went: 3 of `genai-prices 0.2.3+3 …`."""
-    number = price_version.partition(" ")[2].partition(" ")[0].rpartition("+")[2]
-    return int(number) if "+" in price_version and number.isdigit() else 0
+from spendstream.schemas.prices.version import PriceVersion, record_number
 
 
 class Judges:
